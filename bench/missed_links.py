@@ -1,11 +1,13 @@
 """Compares linkage error in the figures with the truth.
 
     python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--made gecko=FOLDER ...]
-        [--only NAME ...]
+        [--worlds NAMES] [--only NAME ...]
 
 Prints how many links are missed and how many the estimate says, and for each headline row how far off the published
 figure is and how often its interval contains the truth. Each of `populations` is linked once per seed, and its children
-are released this many times, each time with fresh noise. The last table pools the populations.
+are released this many times, each time with fresh noise. With names for `worlds`, a world and a hard world per seed are
+added. `missed.VISIBLE` is fitted anew for each hand (the first word of a population's name), without its populations.
+The last table has the worst population of each row.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -29,10 +32,11 @@ from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, 
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios
 from privacy.keys import KeyRing
+from privacy.linkage import missed
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
-from privacy.linkage.missed import RATES, estimate_missed, estimate_unjoined
+from privacy.linkage.missed import RATES
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
@@ -56,15 +60,21 @@ _OF_CENSUS = {
 
 def main() -> None:
     options = _read_options()
-    pooled: list[pd.DataFrame] = []
-    for name, frames_of in list_populations(options.children, dict(options.made)).items():
-        if not options.only or name in options.only:
-            found = [
-                _measure(f"{name}, seed {seed}", frames_of(seed), seed, options.releases) for seed in options.seeds
-            ]
-            _tell_rows(name, pd.concat(found))
-            pooled += found
-    _tell_rows("All populations", pd.concat(pooled))
+    chosen = {
+        name: frames_of
+        for name, frames_of in list_populations(options.children, dict(options.made), options.worlds).items()
+        if not options.only or name in options.only
+    }
+    linked = {(name, seed): link_frames(chosen[name](seed)) for name in chosen for seed in options.seeds}
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in chosen}
+    for (name, seed), own in linked.items():
+        others = [each for (other, _), each in linked.items() if other.split()[0] != name.split()[0]]
+        with mock.patch.object(missed, "VISIBLE", _fit_visible(others) or missed.VISIBLE):
+            _tell_rates(f"{name}, seed {seed}", own)
+            found[name].append(list_headline_rows(own, options.releases, seed))
+    for name, tables in found.items():
+        _tell_rows(name, pd.concat(tables))
+    _tell_worst({name: pd.concat(tables) for name, tables in found.items()})
 
 
 def _read_options() -> argparse.Namespace:
@@ -79,6 +89,7 @@ def _read_options() -> argparse.Namespace:
         default=[],
         help="gecko=FOLDER or pseudopeople=FOLDER: a folder a seed",
     )
+    parser.add_argument("--worlds", type=Path, help="Parquet file with first_name and surname")
     parser.add_argument("--only", nargs="+", default=[], help="names of populations")
     return parser.parse_args()
 
@@ -86,12 +97,6 @@ def _read_options() -> argparse.Namespace:
 def _make(option: str) -> tuple[str, Path]:
     name, _, folder = option.partition("=")
     return name, Path(folder)
-
-
-def _measure(name: str, frames: Frames, seed: int, releases: int) -> pd.DataFrame:
-    linked = link_frames(frames)
-    _tell_rates(name, linked)
-    return list_headline_rows(linked, releases, seed)
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,9 @@ class Linked:
     """
 
     pupils: pd.DataFrame
+
+    def count_cells(self) -> Array:
+        return np.bincount(self.pupils.cell, minlength=len(CELLS)).astype(float)
 
     @property
     def of_rates(self) -> tuple[Array, Array]:
@@ -120,6 +128,29 @@ class Linked:
             np.array([float(each.sum()) for each in lost]),
             np.array([float(each.sum()) for each in (both, both, both, health, setting)]),
         )
+
+
+_ENOUGH_NEAR = 40
+_ENOUGH_POINTS = 4
+"""Populations are fitted to if this many missed links are near, and if there are this many of them."""
+
+
+def _fit_visible(populations: Sequence[Linked]) -> tuple[float, float] | None:
+    """Return `missed.VISIBLE` by least squares, from the share of missed links that are near in these populations."""
+    points = []
+    for each in populations:
+        counts, lost = each.count_cells(), each.of_rates[0]
+        seen_by = [float((each.pupils.found_health & each.pupils.found_setting).sum()), 1.0, 1.0, 1.0]
+        net, share = missed.count_net(counts, np.zeros(len(CELLS)), np.array(seen_by))[::2]
+        for of, part in (([0, 1, 3], share), ([0, 2, 4], 1.0)):
+            near, all_missed = float(net[of].sum()), float(lost[of].sum()) / part
+            if near >= _ENOUGH_NEAR:
+                points.append((np.log(near / len(each.pupils)), -np.log(near / all_missed)))
+    if len(points) < _ENOUGH_POINTS:
+        return None
+    x, y = np.array(points).T
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(intercept), float(slope)
 
 
 def link_frames(frames: Frames) -> Linked:
@@ -165,15 +196,15 @@ def _add_characteristics(census: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tell_rates(name: str, linked: Linked) -> None:
-    cells, joins = (
-        np.bincount(of, minlength=len(words)).astype(float)
-        for of, words in ((linked.pupils.cell, CELLS), (linked.pupils.joined, JOINS))
-    )
-    found, apart = estimate_missed(cells, np.zeros(len(CELLS))), estimate_unjoined(joins, np.zeros(len(JOINS)))
+    p, counts = linked.pupils, linked.count_cells()
+    joins = np.bincount(p.joined, minlength=len(JOINS)).astype(float)
+    seen = (p.found_health & p.found_setting, p.found_health & ~p.found_setting, p.found_setting & ~p.found_health)
+    seen_by = np.array([*(float(each.sum()) for each in seen), float((~p.found_health & ~p.found_setting).sum())])
+    found, apart = missed.estimate_rates(counts, np.zeros(len(CELLS)), joins, np.zeros(len(JOINS)), seen_by)
     lost, of = linked.of_rates
-    deviations = np.sqrt(np.diag(found.covariance + apart.covariance))
-    lines = [*zip(RATES, lost, (found.rates + apart.rates) * of, deviations * of, strict=True)]
-    p, rows = linked.pupils, joins[1:].sum()
+    deviations = np.sqrt(np.diag(found.covariance))
+    lines = [*zip(RATES, lost, found.rates * of, deviations * of, strict=True)]
+    rows = joins[1:].sum()
     not_found = float((p.census & ~p.found_census).sum())
     lines.append(("school census row not found", not_found, apart.share * rows, apart.deviation * rows))
     print(f"\n{name}: {len(linked.pupils):,} pupils\n")
@@ -266,6 +297,19 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
         bias = f"{published / truth - 1:+.1%}" if truth >= 1 else ""
         shown = " | ".join(f"{number:,.1f}" for number in (truth, as_linked, published))
         print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")
+
+
+def _tell_worst(by_population: dict[str, pd.DataFrame]) -> None:
+    """Print for each row the coverage over all populations, and the populations with the worst bias and coverage."""
+    print("\n### Worst population of each row\n\n| row | held | least held | in | worst bias | in | half-width |")
+    print("|---" * 7 + "|")
+    pooled = pd.concat([table.assign(population=name) for name, table in by_population.items()])
+    for row, own in pooled.groupby("row", sort=False):
+        means = own.groupby("population")[["truth", "published", "held", "half_width"]].mean()
+        bias = (means.published / means.truth - 1).where(means.truth >= 1, 0.0)
+        least, worst = str(means.held.idxmin()), str(bias.abs().idxmax())
+        held = f"{own.held.mean():.1%} | {means.held[least]:.0%} | {least}"
+        print(f"| {row} | {held} | {bias[worst]:+.1%} | {worst} | {own.half_width.mean():.1f} |")
 
 
 def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:

@@ -2,8 +2,8 @@
 
 Frames use the contracts' column names, with `child` (the truth), `council` and `row_key`. Linkage errors differ between
 kinds of population, so each one's errors have a different origin: the synthetic extracts, the tests' stress extracts,
-children corrupted by gecko, the people of pseudopeople, names that one service transliterates differently, and a
-council whose records lack postcodes.
+children corrupted by gecko, the people of pseudopeople, names that one service transliterates differently, a council
+whose records lack postcodes, and worlds whose errors are drawn anew for each seed.
 """
 
 import tempfile
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench import worlds
 from sources.reference.code_lists import MAJOR_GROUP
 from sources.synthetic import generate
 from tests.support import independent
@@ -37,11 +38,13 @@ _FEW_NEITHER = 0.12
 """Share kept of the children known to no service, in the population in which these are few."""
 
 
-def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
+def list_populations(
+    children: int, folders: Mapping[str, Path], names: Path | None = None
+) -> Mapping[str, Callable[[int], Frames]]:
     """Return a function for each population that makes it from a seed.
 
     `folders` maps the name of a population to a folder with one subfolder per seed, as made by a script of
-    `bench/linkage/rivals`.
+    `bench/linkage/rivals`. With a file of `names`, the populations of `worlds` are added.
     """
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": draw_synthetic,
@@ -55,6 +58,9 @@ def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str,
         ),
         "independent": lambda seed: _draw_independent(children, seed),
     }
+    if names:
+        made["world"] = partial(worlds.draw_world, names, children)
+        made["world, hard"] = partial(worlds.draw_world, names, children, factor=worlds.HARD)
     for name, folder in folders.items():
         made[name] = partial(_read, folder)
     return made

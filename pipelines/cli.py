@@ -40,7 +40,7 @@ USED_BY = {
         "request": ("requests.request", "Tables on request: draft one, and see how to answer it.")
     },
     "Analyst, journalist, and their agents": {
-        "check-claim": ("answers.check", "Check a sentence about published figures before it is printed."),
+        "check-claim": ("answers.check", "Check a claim about published figures before it is printed."),
         "mcp": ("answers.mcp", "Serve published figures to agents, with what may be concluded."),
     },
     "Publisher, and whoever checks a release": {

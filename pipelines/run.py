@@ -92,6 +92,11 @@ def run_cohort(
     _run_steps(folders, [step for step in steps if not late or step.name == "intake"], say)
     if late:
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
+    if until is None:
+        for each in measured:
+            later = fix_release.describe_later_deliveries(home.get_cohort(each.code), release, arrived)
+            if later:
+                say(f"! {later}")
     return home.release / release
 
 
@@ -168,15 +173,13 @@ def _iter_cohort_steps(
 def _build_release_step(
     folders: Installation, cohort: Cohort, version: str, options: fix_release.ReleaseOptions, *, spends: bool
 ) -> _Step:
-    home, councils = folders.home, list_councils(folders.landing)
+    home = folders.home
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            measure.is_release_current(
-                home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, councils, options
-            )
+            measure.is_release_current(home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, options)
             and is_database_current(home.release)
         ),
         lambda jobs: jobs.run_release(cohort.code, version, options),

@@ -20,7 +20,7 @@ from importlib import resources
 
 import duckdb
 
-NORMALISER_VERSION = "4"
+NORMALISER_VERSION = "5"
 
 VALID = {"upn": "upn_valid({})", "nhs_number": "nhs_valid({})"}
 """Identifiers with a check digit, and the SQL condition of a usable value."""
@@ -39,7 +39,7 @@ def install(con: duckdb.DuckDBPyConnection) -> None:
     """Create the normaliser's macros and its tables of names in a connection.
 
     The validity macros `upn_valid(x)`, `upn_permanent(x)`, `nhs_valid(x)` take a VARCHAR as sent (spaces and case are
-    ignored) and return BOOLEAN, or NULL for NULL. `soundex(x)` takes upper-case letters.
+    ignored) and return BOOLEAN, or NULL for NULL. `sound_code(x)` takes upper-case letters.
     """
     con.execute(f"CREATE OR REPLACE MACRO rarest_band() AS {RAREST_BAND}").fetchall()
     con.execute(_MACROS).fetchall()
@@ -90,8 +90,8 @@ def normalise_sql(relation: str, columns: set[str]) -> str:
     The forms are VARCHAR, DATE for `n_dob` and UTINYINT for `*_band`, or NULL:
 
     - `n_surname` and `n_forename` (the canonical form; `n_forename_written` as written), each with `*_first` and
-      `*_last` (only for names of several words), `*_sound` (Soundex, only for names in Latin letters), `*_start` and
-      `*_end` (two letters), and `*_band` (how common the name is);
+      `*_last` (only for names of several words), `*_sound` (a code of the sound, only for names in Latin
+      letters), `*_start` and `*_end` (two letters), and `*_band` (how common the name is);
     - `n_dob`, `n_dob_sorted` (the smaller of day and month first, so that swapping them makes no difference),
       `n_dob_day`, `n_dob_month`;
     - `n_postcode` (NULL if only the outward part was sent), `n_postcode_outward` (the part before the space, or two

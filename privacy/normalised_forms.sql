@@ -17,12 +17,12 @@ WITH people AS MATERIALIZED (
       FROM real_names
 ), surname_forms AS (
     SELECT sent, whole AS n_surname, front AS n_surname_first, back AS n_surname_last,
-           soundex(whole) AS n_surname_sound, left(whole, 2) AS n_surname_start, right(whole, 2) AS n_surname_end,
+           sound_code(whole) AS n_surname_sound, left(whole, 2) AS n_surname_start, right(whole, 2) AS n_surname_end,
            name_band(whole, band) AS n_surname_band
       FROM parted_names LEFT JOIN surname_bands ON name = whole
      WHERE kind = 'surname'
 ), canonical_forenames AS (
-    SELECT sent, whole AS n_forename_written, soundex(whole) AS n_forename_sound, left(whole, 2) AS n_forename_start,
+    SELECT sent, whole AS n_forename_written, sound_code(whole) AS n_forename_sound, left(whole, 2) AS n_forename_start,
            right(whole, 2) AS n_forename_end, coalesce(fronts.canonical, front) AS n_forename_first,
            coalesce(backs.canonical, back) AS n_forename_last,
            coalesce(wholes.canonical,

@@ -5,8 +5,10 @@
 - A command that a test runs in its own process does not say how long it takes: what it says is compared.
 - absl, which comes with mbi, closes what was standard error when it was imported, as soon as logging is set up anew. In
   a test that would be pytest's own file, and every test after it would fail; so it is told of the real one.
+- Keys of publishers are remembered in a folder of the tests, not in that of whoever runs them.
 - The clock begins at one moment in all processes of the tests, whatever the date: their extracts are of a cohort whose
   data may be held then, and no test runs over midnight unless it means to. Times of files stay those of the machine.
+- Releases are rehearsed only in tests that are marked `rehearsed` (`tests.support.rehearsals`).
 - A shell that starts the tests in the background has them ignore SIGINT, and Dagster then makes a run ignore SIGTERM as
   well: processes that a test ends would run on for ever. Here SIGINT interrupts, however the tests are started.
 """
@@ -43,6 +45,14 @@ if importlib.util.find_spec("absl"):
     importlib.import_module("absl.logging").get_absl_handler().python_handler.setStream(sys.__stderr__)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # only where it is loaded: most tests need nothing of it
+    if "assets.release.rehearsal" in sys.modules:
+        rehearsals = importlib.import_module("tests.support.rehearsals")
+        rehearsals.rehearse_in_this_process(item.get_closest_marker("rehearsed") is not None)
+
+
 @pytest.fixture(scope="session")
 def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_once(tmp_path_factory, "keys", lambda folder: KeyRing.create(folder / "set")) / "set"
@@ -51,3 +61,8 @@ def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def keys(key_folder: Path) -> KeyRing:
     return KeyRing.load(key_folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))

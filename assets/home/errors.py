@@ -6,7 +6,7 @@ their type and location are kept, with advice for a full disk, missing permissio
 
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
@@ -18,7 +18,7 @@ from sources.contracts import CONTRACTS
 from sources.extract.landing import is_extract_name
 
 PACKAGES = ("assets", "ndl_export", "pipelines", "privacy", "sources")
-_ADVICE = {
+_ADVICE_ON_MACHINES = {
     # errno 27, 28 and 122: file too large, no space left on device, disk quota exceeded
     r"no space left|disk is full|disk quota|file too large|disk i/o error|errno (?:27|28|122)": (
         "the disk is full or fails{where}: free some space and run again; nothing that was finished is lost"
@@ -31,6 +31,9 @@ _ADVICE = {
         "memory ran out: give the machine or container more, or let less run beside this, and run again (docs/scale.md"
         " says what takes how much); nothing that was finished is lost"
     ),
+}
+"""What to do about a machine that lacks disk, rights or memory."""
+_ADVICE = _ADVICE_ON_MACHINES | {
     r"filenotfounderror": "a file that a step needs is gone{where}: put it back, or run again from the intake",
 }
 """What to do about errors, by what their classes or messages say; the first that is found counts."""
@@ -51,12 +54,20 @@ class Damaged(Exception):
 
 def describe_unexpected_error(error: Exception) -> str:
     """Describe an error from the system or a library in one sentence."""
-    message = f"{type(error).__name__}: {_join_messages(error)}"
-    for pattern, advice in _ADVICE.items():
-        if re.search(pattern, message, re.IGNORECASE):
-            return advice.format(where=_format_place(error))
+    if advice := _find_advice(error, _ADVICE):
+        return advice.format(where=_format_place(error))
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"stopped by {type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}; please report this"
+
+
+def is_of_machine(error: Exception) -> bool:
+    """Return whether an error from the system or a library is about disk, rights or memory."""
+    return not is_own(error) and _find_advice(error, _ADVICE_ON_MACHINES) is not None
+
+
+def _find_advice(error: Exception, advice: Mapping[str, str]) -> str | None:
+    message = f"{type(error).__name__}: {_join_messages(error)}"
+    return next((text for pattern, text in advice.items() if re.search(pattern, message, re.IGNORECASE)), None)
 
 
 def describe_error(error: Exception) -> str:

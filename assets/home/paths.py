@@ -96,6 +96,8 @@ class Home:
     """A release's inputs for each cohort, frozen before the first charge."""
     release_day = _define_version_path("day={}.json")
     """A release's date: the announced day or, without one, the day its bundle was first built."""
+    rehearsed = _define_version_path("rehearsed={}.json")
+    """The hash of everything with which a release's last rehearsal succeeded."""
     release_made = _define_version_path("made={}.json")
     """The hashes of a release's inputs, and of its files at publication."""
     requests = _Below("restricted", "requests.jsonl")

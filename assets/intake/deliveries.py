@@ -234,6 +234,12 @@ def read_current(store: ExtractStore) -> ExtractQuality | None:
     return quality if quality and quality.file_mac == mac else None
 
 
+def read_delivered(store: ExtractStore, mac: str) -> ExtractQuality | None:
+    """Return the result of the delivery with this MAC, current or superseded; None if there is none."""
+    current = read(store.quality)
+    return current if current and current.file_mac == mac else read(store.history / f"{mac}.json")
+
+
 def read_previous(store: ExtractStore, mac: str) -> list[ExtractQuality]:
     """Return the deliveries before the one with this MAC, newest first; the previous cohort's comes last."""
     before = Cohort(store.cohort).previous

@@ -17,10 +17,10 @@ from typing import Self
 import pyarrow.parquet
 from pydantic import TypeAdapter
 
-from assets.home.errors import check_readable
+from assets.home.errors import Refused, check_readable
 from assets.home.paths import CohortStore
 from assets.intake.deliveries import read_mac
-from ndl_export.facts.missing import SOURCES
+from ndl_export.facts.missing import RECORDS, SOURCES
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.program import compute_program_sha256
@@ -29,6 +29,7 @@ from privacy.linkage.model import hash_parameters
 from privacy.release.ledger import Ledger
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
+from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.reference.published_figures import estimate_council_size
 
 PROFILE = "eyfsp"
@@ -58,6 +59,7 @@ Extracts = Mapping[str, Extract]
 class LinkageRecord:
     """The councils in a linkage, those whose rows it holds by source (`sent`), and the extracts its tables come from.
 
+    `sent` also has, by kind of record, the councils whose file does not leave it out, whatever their extracts hold.
     `sent` is empty while the tables are being written. `files` has the SHA-256, by file name, of the links (whose
     metadata record parameters and code), of their agreement and of each table.
     """
@@ -67,9 +69,20 @@ class LinkageRecord:
     extracts: Extracts = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
+    def has_sent(self, council: str, kind: str) -> bool:
+        """Return whether a council sends a kind of record."""
+        # a record of an earlier version has sources alone
+        return council in self.sent.get(kind, self.sent[kind.partition("/")[0]])
+
     def list_missing(self, councils: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Return, by source, the given councils whose rows are not in the confidential tables."""
+        """Return the given councils whose rows are not in the confidential tables, by source.
+
+        Those whose rows are in, but which do not send a kind of record, are listed by that kind.
+        """
         absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
+        for kind in RECORDS:
+            senders = set(self.sent[kind.partition("/")[0]]) & set(councils)
+            absent[kind] = tuple(sorted(each for each in senders if not self.has_sent(each, kind)))
         return {source: names for source, names in absent.items() if names}
 
 
@@ -207,9 +220,21 @@ def build_current_record(store: CohortStore, councils: Sequence[str]) -> Linkage
     """Return the record of tables made from the current extracts and links."""
     made_of = read_extracts(store, councils)
     sent = {source: [path.stem for path in list_extract_paths(store, source, councils)] for source in CONTRACTS}
+    for kind in RECORDS:
+        source, _, code = kind.partition("/")
+        stated = {council: read_stated_reviews(council) for council in sent[source]}
+        sent[kind] = [council for council, codes in stated.items() if codes is None or code in codes]
     made = [store.links, store.agreement, *(store.get_confidential_path(family) for family in FAMILIES)]
     files = {path.name: hash_file(path) for path in made if path.exists()}
     return LinkageRecord(sorted(councils), sent, made_of, files)
+
+
+def read_stated_reviews(council: str) -> Sequence[str] | None:
+    """Return the codes of the reviews that a council's file says are sent, or None. Raises `Refused`."""
+    try:
+        return load_council_file(council).reviews
+    except InvalidCouncilFile as stopped:
+        raise Refused(f"nobody can say which reviews {council} sends: {stopped}") from None
 
 
 def read_linked_extracts(store: CohortStore) -> dict[str, Extract]:

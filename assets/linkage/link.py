@@ -21,7 +21,13 @@ from assets.intake import deliveries
 from assets.linkage import inputs, tokens
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.population_overlap import record_overlaps
-from assets.linkage.report import coarsen_facts, compute_weighted_rates, count_links_by_group, render
+from assets.linkage.report import (
+    coarsen_facts,
+    compute_weighted_rates,
+    count_links_by_group,
+    estimate_missed_links,
+    render,
+)
 from ndl_export.tables import FAMILIES
 from privacy import normalise, pseudonyms
 from privacy.doors.database import get_memory_gib
@@ -76,7 +82,8 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
             facts = report.collect_facts(result)
             building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
-        shown = coarsen_facts({"cohort": store.cohort, **facts, "groups": groups, "weighted": weighted})
+        missed = {"missed_links": estimate_missed_links(tables["pupil"])}
+        shown = coarsen_facts({"cohort": store.cohort, **facts, **missed, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")
         # Removed before the links are replaced: links without it count as unfinished.

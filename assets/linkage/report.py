@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
@@ -21,6 +23,7 @@ from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_parquet
+from privacy.linkage import missed
 from privacy.linkage.model import MISSING
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -58,6 +61,33 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
         *((each.label, category, (each.name, category)) for each in GROUPED_BY for category in each.categories),
     ]
     return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in groups]
+
+
+def estimate_missed_links(children: Path) -> dict[str, dict[str, float]]:
+    """Return the estimated share of links missed by what a child may be linked to, of children seen by both services.
+
+    Each has share, and lower and upper limit of its 95% interval. The estimate is that of a release, from the true
+    counts in the confidential table of family pupil.
+    """
+    with open_in_memory() as con:
+
+        def count(attribute: Attribute) -> NDArray[np.float64]:
+            sql = f"SELECT {attribute.name}, count(*) FROM {quote_parquet(children)} GROUP BY ALL"
+            found = dict(con.sql(sql).fetchall())
+            return np.array([float(found.get(category, 0)) for category in attribute.categories])
+
+        cells, joins, dots = count(pupil.AGREEMENT), count(pupil.CENSUS_JOIN), count(pupil.DOTS)
+    seen_by = [
+        sum(dots[pupil.DOTS.categories.index(pupil.format_dots_category(seen, concern))] for concern in concerns)
+        for seen, concerns in pupil.CONCERN_GIVEN_SEEN.items()
+        if seen in (pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER)
+    ]
+    found, _ = missed.estimate_rates(cells, np.zeros_like(cells), joins, np.zeros_like(joins), np.array(seen_by))
+    lines = {}
+    for name, share, deviation in zip(LINKED_TO, found.compute_shares(), found.compute_share_deviations(), strict=True):
+        limits = {"share": share, "lower": share - _Z * deviation, "upper": share + _Z * deviation}
+        lines[name] = {what: round(max(value, 0.0), 3) for what, value in limits.items()}
+    return lines
 
 
 def compute_wilson_interval(share: float, trials: int) -> tuple[float, float]:
@@ -258,6 +288,7 @@ def render(report: Facts) -> str:
         titles={source: contract.title for source, contract in CONTRACTS.items()},
         by_source=by_source,
         most_moved=max(moves, default=None),
+        too_many=missed.TOO_MANY,
         scales={name: _build_share_scale([line[name] for line in report["groups"]]) for name in LINKED_TO},
         patterns_listed=PATTERNS_LISTED,
         patterns_drawn=_build_waterfalls(report["review_patterns"][:PATTERNS_DRAWN]),

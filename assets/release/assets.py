@@ -27,7 +27,7 @@ from assets.home.paths import Home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
-from assets.release.fix_release import ReleaseOptions, choose_release
+from assets.release.fix_release import ReleaseOptions, choose_release, describe_later_deliveries
 from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, note_sound, publish_bundle
 from assets.release.record import find_bundle
@@ -195,6 +195,8 @@ def measurements(
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         return
+    if later := describe_later_deliveries(store, version, _list_councils(installation, cohort)):
+        context.log.info(later)
     yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
@@ -221,12 +223,11 @@ def measurements(
 def bundle(
     context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    home, councils = installation.home_folder, _list_councils(installation, context.partition_key)
+    home, keys = installation.home_folder, installation.load_keys(KEYS_OF_RELEASE)
     version = _get_version(context, home)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    keys = installation.load_keys(KEYS_OF_RELEASE)
     try:
-        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version, councils)
+        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version)
     except WaitsForApproval as waiting:
         _report_waiting(context, BUNDLE, waiting)
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
@@ -237,7 +238,7 @@ def bundle(
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes
     if found.ok:
-        note_sound(home, keys, version, councils)
+        note_sound(home, keys, version)
     yield _build_verify_result(found)
     missing = format_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:

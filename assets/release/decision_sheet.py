@@ -6,6 +6,7 @@ numbers, which show the sender's own numbers. It depends only on what is signed,
 SHA-256, which is signed too, can be checked.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
@@ -33,11 +34,12 @@ from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
 from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.linkage.cells import REVIEW
-from privacy.release.approval import CHANGE_OF_PEOPLE, WITHDRAWAL, Approval, Request
+from privacy.linkage.missed import TOO_MANY
 from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import NANO, Ledger
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.policy import Stage, load_policy
+from privacy.release.signed_lines import TEXT_PAGES, Approval, Request, render_text_page
 from privacy.release.statement import read_sentences
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -47,8 +49,6 @@ from sources.reference.published_figures import find_published_rows
 _TEMPLATES = Path(__file__).parent / "templates"
 _BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
 """Upper bounds of shares of rows, each with the words for its band."""
-_TEXT_PAGES = (CHANGE_OF_PEOPLE, WITHDRAWAL)
-"""Stages whose page is a template of text."""
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,18 @@ def write_sheet(home: Home, request: Request) -> str:
 
 def get_sheet_path(home: Home, request: Request) -> Path:
     sheet = home.get_decision_sheet_path(request["release"] or "change-of", request["stage"])
-    return sheet.with_suffix(".txt") if request["stage"] in _TEXT_PAGES else sheet
+    return sheet.with_suffix(".txt") if request["stage"] in TEXT_PAGES else sheet
 
 
 def render_sheet(home: Home, request: Request) -> str:
     """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `Refused`."""
-    if request["stage"] in _TEXT_PAGES:
-        return kit.render(_TEMPLATES, f"{request['stage']}.txt", request=request, request_sha256=hash_json(request))
+    if request["stage"] in TEXT_PAGES:
+        return render_text_page(request)
     version, record = request["release"], records.read_fixed_record(home, request["release"])
     measured = record.measured
     is_publication = request["stage"] == Stage.PUBLICATION
-    set_aside = [line for cohort in measured for line in _iter_set_aside(home.get_cohort(cohort))]
+    taken = [(home.get_cohort(cohort), record[cohort]) for cohort in measured]
+    set_aside = [line for store, entry in taken for line in _iter_set_aside(store, entry)]
     return kit.render(
         _TEMPLATES,
         "decision.html.j2",
@@ -105,18 +106,19 @@ def render_sheet(home: Home, request: Request) -> str:
         missing=format_missing(
             {each: records.read_record(home, own.measured_in).get(each, own).missing for each, own in record.items()}
         ),
+        missed_links=[
+            line for cohort in ([] if is_publication else measured) for line in _iter_missed(home.get_cohort(cohort))
+        ],
+        too_many=TOO_MANY,
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
-        findings=_collect_findings(home, measured),
+        findings=_collect_findings(taken),
         held=None if is_publication else read_state(home, measured),
         expected=[
             each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.get_cohort(c))
         ],
-        taking_part=[
-            tuple(get_place(council).la_name for council in read_record(home.get_cohort(cohort)).taking_part)
-            for cohort in measured
-        ],
+        taking_part=[tuple(get_place(council).la_name for council in record[cohort].councils) for cohort in measured],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
     )
@@ -130,7 +132,7 @@ def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable
         # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
-        found = compute_expected_accuracy(list(read_record(store).taking_part), record[cohort].share, children)
+        found = compute_expected_accuracy(record[cohort].councils, record[cohort].share, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -213,17 +215,33 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _iter_current(store: CohortStore) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
-    """Yield the title of the source, the name of the council and the result of each current extract."""
+def _iter_taken(
+    store: CohortStore, entry: records.CohortRecord
+) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
+    """Yield the title of the source, the name of the council and the result of each extract that a cohort is made of.
+
+    They are those of the record, so that the page stays the same when something else arrives.
+    """
     for source, about in SOURCES.items():
-        for council in read_record(store).taking_part:
-            if quality := deliveries.read_current(store.get_extract(source, council)):
+        for council in entry.councils:
+            mac = entry.measured_from.get(f"{council}/{source}", "")
+            if quality := deliveries.read_delivered(store.get_extract(source, council), mac):
                 yield about.title, get_place(council).la_name, quality
 
 
-def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
+def _iter_missed(store: CohortStore) -> Iterator[dict[str, Any]]:
+    """Yield, by what children are linked to, the band of the share of links that are missed, by the linkage report."""
+    if not store.linkage_report.exists():
+        return
+    report = json.loads(store.linkage_report.read_text(encoding="utf-8"))
+    for name, line in report["missed_links"].items():
+        bands = [next(words for most, words in _BANDS if line[what] <= most) for what in ("share", "lower", "upper")]
+        yield {"linked_to": name, "bands": bands, "flagged": line["share"] >= TOO_MANY}
+
+
+def _iter_set_aside(store: CohortStore, entry: records.CohortRecord) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
-    read = (each for each in _iter_current(store) if each[2].rows_read)
+    read = (each for each in _iter_taken(store, entry) if each[2].rows_read)
     for title, extracts in groupby(read, key=itemgetter(0)):
         bands: dict[str, list[str]] = {}
         for _, council, quality in extracts:
@@ -232,10 +250,10 @@ def _iter_set_aside(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": title, "bands": bands}
 
 
-def _collect_findings(home: Home, measured: Sequence[str]) -> list[tuple[str, list[str]]]:
+def _collect_findings(taken: Sequence[tuple[CohortStore, records.CohortRecord]]) -> list[tuple[str, list[str]]]:
     """Return the findings of extract checks as sentences with the councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
-    for title, council, quality in (each for cohort in measured for each in _iter_current(home.get_cohort(cohort))):
+    for title, council, quality in (each for store, entry in taken for each in _iter_taken(store, entry)):
         of_rows = {rule.rule for rule in quality.rules}
         for finding in quality.findings:
             if not finding.passed and finding.rule not in of_rows:

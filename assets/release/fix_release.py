@@ -7,15 +7,22 @@ of an earlier published release, which costs nothing, or measured now if no rele
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from assets.home.home_lock import with_cohort_lock
 from assets.home.paths import CohortStore, Home
 from assets.linkage import inputs
 from assets.release.planning import check_accuracy, plan_family
-from assets.release.record import WHOLE, CohortRecord, ReleaseRecord, add_review, read_record, write_record
+from assets.release.record import (
+    WHOLE,
+    CohortRecord,
+    ReleaseRecord,
+    add_review,
+    read_fixed_record,
+    read_record,
+    write_record,
+)
 from assets.release.requests.register import add_requests, reuse_record
-from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import clock
@@ -56,22 +63,25 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     """Freeze a release's contents; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
-    stop halfway. Tables of cohorts already measured from the current deliveries are not opened. Raises
+    stop halfway. Once charged, a cohort keeps its record: what arrives later is for the next release. Raises
     `ReleaseConflict`, `CouncilsMissing`, `NotLinked` and `NotAccurateEnough`.
     """
     ledger, policy = Ledger(store.home.ledger), load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
     load_publisher(demonstration=has_no_signers(ledger, policy.sign_off))
     series = find_series(store, version, options)
-    before, charged = read_record(store.home, version), ledger.list_charged_cohorts(version)
+    charged = ledger.list_charged_cohorts(version)
+    before = (read_fixed_record if charged else read_record)(store.home, version)
     tables = {
         each: inputs.read_complete_record(store.home.get_cohort(each))
         for each in series.measured
-        if not is_current(store.home.get_cohort(each), version, councils)
+        if not is_measured(store.home.get_cohort(each), version)
     }
     for each, linked in tables.items():
-        if each not in charged:
-            _check_current_extracts(store.home.get_cohort(each), councils, linked.extracts)
+        if each in charged:
+            _check_same_deliveries(ledger, before, each, linked.extracts)
+            continue
+        _check_current_extracts(store.home.get_cohort(each), councils, linked.extracts)
         if not options.allow_missing and (absent := linked.list_missing(councils).get(inputs.PROFILE)):
             raise CouncilsMissing(
                 f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
@@ -82,20 +92,18 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
         begun = before.get(each, CohortRecord(version))
         spent = _find_share(store.home.get_cohort(each), version, options.share, begun.share, each in charged)
         # once charged, a cohort stays as it was begun, whatever has arrived since
-        if each in charged and each in before:
+        if each in charged:
             record[each] = begun
         else:
-            from_now = {} if each in charged else inputs.get_delivery_macs(tables[each].extracts)
-            record[each] = CohortRecord(version, spent, tables[each].list_missing(councils), from_now)
-            if each not in charged:
-                split = policy.scale(spent).accounts[CHILD].split
-                record[each] = replace(record[each], on_request=add_review(store.home.get_cohort(each), version, split))
-    for each, linked in tables.items():
-        if (now := linked.list_missing(councils)) != record[each].missing:
-            lists = [", ".join(format_missing({each: missing})) or "nothing" for missing in (record[each].missing, now)]
-            raise ReleaseConflict(
-                f"release {version} of cohort {each} was measured with this missing: {lists[0]}; now it is: {lists[1]}."
-                " A revision is a new release, and draws on the same budget."
+            linked = tables[each]
+            split = policy.scale(spent).accounts[CHILD].split
+            record[each] = CohortRecord(
+                version,
+                spent,
+                tuple(sorted(councils)),
+                linked.list_missing(councils),
+                inputs.get_delivery_macs(linked.extracts),
+                on_request=add_review(store.home.get_cohort(each), version, split),
             )
     new = {each: entry.share for each, entry in record.items() if each not in charged}
     _check_new(store.home, ledger, version, councils, new)
@@ -126,19 +134,49 @@ def _reuse_records(
     return add_requests(home, version, record, requests) if requests else record
 
 
-def is_current(store: CohortStore, version: str, councils: Sequence[str]) -> bool:
-    """Return whether every family is measured and paid for, and no delivery has changed since.
+def is_measured(store: CohortStore, version: str) -> bool:
+    """Return whether the release measured every family of the cohort, and paid for it.
 
-    A repeated run then needs no confidential table. Rows removed on request since then stay in what was published, but
-    are not in any later release. A correction is different: its sender expects it to be used, so repeating the release
-    is refused, because it was charged with another table.
+    A repeated run then needs no confidential table. Corrections since then are for the next release
+    (`describe_later_deliveries`); rows removed on request are in no later release, but stay in what was published.
     """
     fixed = read_record(store.home, version).get(store.cohort)
-    if fixed is None or not fixed.measured_from:
+    if fixed is None or fixed.measured_in != version:
         return False
-    if not Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.list_measured_families(version)):
-        return False
-    return fixed.measured_from == inputs.read_delivery_macs(store, councils)
+    return Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.list_measured_families(version))
+
+
+def describe_later_deliveries(store: CohortStore, version: str, councils: Sequence[str]) -> str:
+    """Return a sentence about extracts that changed after a cohort was measured; empty if none did."""
+    fixed = read_record(store.home, version).get(store.cohort)
+    if fixed is None or not is_measured(store, version):
+        return ""
+    if not (later := _list_other_deliveries(fixed, inputs.read_delivery_macs(store, councils))):
+        return ""
+    return (
+        f"Release {version} stays as it was measured. {inputs.join_names(later)} came in, changed or left since then,"
+        f" and the next release of cohort {store.cohort} will use what is there now."
+    )
+
+
+def _list_other_deliveries(fixed: CohortRecord, now: Mapping[str, str]) -> list[str]:
+    """Return the names of extracts that a cohort was not measured from as they are now."""
+    before = fixed.measured_from
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+
+
+def _check_same_deliveries(ledger: Ledger, before: ReleaseRecord, cohort: str, extracts: inputs.Extracts) -> None:
+    """Raise `ReleaseConflict` if a cohort that is charged in part would be measured further from other deliveries."""
+    if other := _list_other_deliveries(before[cohort], inputs.get_delivery_macs(extracts)):
+        version, families = before.version, before[cohort].list_measured_families(before.version)
+        done = {family for family in families if ledger.is_measured(cohort, version, [family])}
+        raise ReleaseConflict(
+            f"Release {version} of cohort {cohort} is half measured: {', '.join(sorted(done))} was drawn, and"
+            f" {', '.join(sorted({*families} - done))} was not. {inputs.join_names(other)} came in, changed or left in"
+            " between, and one release has one set of deliveries. No more budget was spent. Put the earlier files back"
+            f" into landing and run release {version} again: it draws only what it lacks. Deliver the new files after"
+            " that; a later release will use them."
+        )
 
 
 def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> ReleaseRecord:

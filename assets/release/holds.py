@@ -9,13 +9,12 @@ list of holds that was read, the cohort and what each hold is about, such as the
 file brings a new hold, which nobody has accepted.
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from statistics import median
-from typing import ClassVar, Self
+from typing import Self
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
@@ -23,7 +22,7 @@ from assets.home.signers import note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
-from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record
+from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record, read_stated_reviews
 from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
 from assets.release.record import read_fixed_record
 from ndl_export.facts.missing import SOURCES
@@ -32,12 +31,15 @@ from privacy.doors.counts import describe_row_share, describe_rows, describe_sha
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.release import approval
-from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
+from privacy.release.canonical import compute_sha256, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
+from privacy.release.signed_lines import Acceptance
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, extract_rules as rules
 from sources.contracts.people import OF_MANY
+from sources.contracts.sources import HV_REVIEWS
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
@@ -89,18 +91,6 @@ class Hold:
     def source(self) -> str:
         """The source; empty if the hold is not about one source."""
         return self.name.partition("/")[2].rpartition("/")[0]
-
-
-@dataclass(frozen=True)
-class Acceptance(approval.Signature):
-    """One person's signature on holds of this ledger's home; `sheet_sha256` is the hash of the list as read."""
-
-    ledger: str
-    holds: Sequence[Mapping[str, str]]
-    reason: str
-    sheet_sha256: str
-
-    purpose: ClassVar[bytes] = b"readiness acceptance 1\n"
 
 
 @dataclass(frozen=True)
@@ -192,20 +182,15 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
 
 def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
     """Record an acceptance, once; durable on return."""
-    content = json.loads(encode_canonical_json(asdict(acceptance)))
-    if content not in [each for each, _ in approval.SignOffs(ledger).iter_lines(_ACCEPTANCE)]:
-        approval.add_line(ledger, _ACCEPTANCE, content)
-
-
-_ACCEPTANCE = "acceptance"
+    if acceptance not in [each for each, _ in approval.SignOffs(ledger).iter_lines(Acceptance)]:
+        approval.add_line(ledger, acceptance.kind, asdict(acceptance))
 
 
 def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
     """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
     books = approval.SignOffs(ledger)
-    for content, line in books.iter_lines(_ACCEPTANCE):
-        each = Acceptance.parse(content)
-        if each is not None and each.ledger == ledger.get_identity():
+    for each, line in books.iter_lines(Acceptance):
+        if each.ledger == ledger.get_identity():
             person, why_not = books.identify_signer(each)
             if not why_not:
                 accepted = Accepted(person.name, person.role, each.reason, line.recorded_at[:10], each.signature)
@@ -244,6 +229,11 @@ def iter_holds(store: CohortStore) -> Iterator[Hold]:
         yield from of_delivery([_NOT_COMPARED] if shared is None or has_lost_last else [])
         yield from of_delivery([*_find_children_facts(quality, shared, of_rows), *of_rows])
         yield from of_delivery([*_find_number_facts(quality)])
+        stated = read_stated_reviews(council) if source == HV_REVIEWS.name else None
+        if stated is not None:
+            # the statement is accepted with the delivery, so another one is a new hold
+            about = hash_json([extract.sha256 if extract else "", sorted(stated)])
+            yield from _merge_facts(quality, about, [*_find_review_facts(quality, stated)])
     yield from delivered.iter_not_judged()
     yield from delivered.iter_not_in()
     yield from delivered.iter_left_out()
@@ -361,6 +351,24 @@ def _find_number_facts(quality: ExtractQuality) -> Iterator[_Fact]:
         words = f"have a {worst.columns[0]} that many children share"
         in_bands = f"{describe_row_share(worst.rows, quality.rows_read)} {words}"
         yield rules.NUMBER_OF_MANY.id, in_bands, f"{worst.rows:,} of {quality.rows_read:,} rows {words}"
+
+
+def _find_review_facts(quality: ExtractQuality, stated: Collection[str]) -> Iterator[_Fact]:
+    """Yield a fact if a delivery has other reviews than the council file says: those with the `stated` codes."""
+    rows = quality.profile.columns["review"].groups if "review" in quality.profile.columns else {}
+    most = max(rows.values(), default=0)
+    if most < rules.MANY_REVIEWS:
+        return
+    found: dict[str, list[str]] = {}
+    for code, title in REVIEW_CODES.items():
+        if (code in stated) != (rows[code] >= rules.HARDLY_ANY * most):
+            found.setdefault("none or hardly any" if code in stated else "many", []).append(f"“{title}”")
+    if found:
+        which = " and ".join(f"{number} of {', '.join(titles)}" for number, titles in found.items())
+        what = (
+            f"it has {which}, and the council file says otherwise: correct 'reviews' there, or have the right file sent"
+        )
+        yield rules.ReleaseRule.OTHER_REVIEWS, what, what
 
 
 @dataclass(frozen=True)

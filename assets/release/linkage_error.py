@@ -68,10 +68,16 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
 
 
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
-    """Return the ethnic groups with so many missed links that their figures depend on the correction."""
+    """Return the ethnic groups with so many missed links that their figures depend on the correction.
+
+    If `missed.TOO_MANY` links of all children are missed, that is every group.
+    """
     if pupil.AGREEMENT.name not in family.columns:
         return frozenset()
     linked = Linked(family, estimates)
+    categories = family.get_attribute(pupil.ETHNIC.name).categories
+    if linked.has_too_many_missed:
+        return frozenset(categories)
     rates, found = linked.estimate_rates(None).rates, linked.estimate_factors(pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
     noise = np.sqrt(np.diagonal(found.covariances, axis1=1, axis2=2)[:, 1:].T) * rates[1:3, None]
@@ -80,7 +86,6 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
     # Asian children in 26, and in 60 releases of other populations it flags nobody
     more = np.maximum(over_all, _SURE * noise)
     doubtful = ((shares >= DOUBTFUL) & (shares - over_all >= more)).any(axis=0)
-    categories = family.get_attribute(pupil.ETHNIC.name).categories
     return frozenset(group for group, is_doubtful in zip(categories, doubtful, strict=True) if is_doubtful)
 
 
@@ -96,6 +101,11 @@ class Linked:
         return missed.estimate_unjoined(*self._count(pupil.CENSUS_JOIN.name))
 
     @cached_property
+    def _found(self) -> missed.Missed:
+        counted = (*self._count(pupil.AGREEMENT.name), *self._count(pupil.CENSUS_JOIN.name))
+        return missed.estimate_rates(*counted, self._seen_by)[0]
+
+    @cached_property
     def children(self) -> Mapping[str, float]:
         """Number of children by the services found to have seen them, all councils together."""
         by_seen = {
@@ -106,22 +116,29 @@ class Linked:
         seen = Cube({COUNCIL: Selector.for_total(self._family.get_attribute(COUNCIL)), "dots": dots})
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
+    @property
+    def has_too_many_missed(self) -> bool:
+        """Whether so many links to a service are missed that all linked figures are flagged."""
+        return max(self._found.compute_shares()) >= missed.TOO_MANY
+
+    @property
+    def _seen_by(self) -> Array:
+        return np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)])
+
     def estimate_rates(self, review: Review | None) -> missed.Missed:
         """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
-        found = missed.estimate_missed(*self._count(pupil.AGREEMENT.name))
+        found, seen_by = self._found, self._seen_by
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
-        covariance[:-1, :-1] = found.covariance + self.unjoined.covariance
-        rates = np.append(found.rates + self.unjoined.rates, FALSE_LINK)
+        covariance[:-1, :-1] = found.covariance
+        rates = np.append(found.rates, FALSE_LINK)
         if review is None:
             return missed.Missed(rates, covariance)
-        seen_by = [self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)]
-        return missed.Missed(*update_rates(rates, covariance, seen_by, *review))
+        return missed.Missed(*update_rates(rates, covariance, seen_by.tolist(), *review))
 
     def estimate_factors(self, by: str, factor_sd: float) -> missed.Factors:
         """Return the rates of each category of `by` relative to the overall rates."""
         kinds = self._count(pupil.DIFFERENCES.name, by)
-        seen_by = np.array([self.children[seen] for seen in (BOTH, HV_ONLY, SETTING_ONLY)])
-        return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, seen_by, factor_sd)
+        return missed.estimate_factors(*self._count(pupil.AGREEMENT.name), *kinds, self._seen_by[:3], factor_sd)
 
     def estimate_places(self, by: str, factor_sd: float) -> Local:
         """Return the factors by which rates of missed links differ between councils, or between ethnic groups."""
@@ -173,7 +190,7 @@ class _Transitions:
             "dots": _iter_dots_moves(rates),
             "asq3": self._iter_service_moves(rates, "asq3", HV_ONLY, pupil.NO_REVIEW),
             "entitlement": self._iter_service_moves(rates, "entitlement", SETTING_ONLY, pupil.NOT_LINKED_TO_SETTING),
-            "first_concern": _iter_first_concern_moves(rates),
+            "first_concern": _iter_first_concern_moves(rates, self._average_lost(rates, SETTING_ONLY)),
             **{
                 review.name: self._iter_service_moves(rates, review.name, HV_ONLY, pupil.NO_REVIEW)
                 for review in pupil.REVIEWS.values()
@@ -182,16 +199,20 @@ class _Transitions:
         return {name: _build_matrix(self._domains[name], own) for name, own in moves.items()}
 
     def _iter_service_moves(self, rates: Array, name: str, alone: str, nothing: str) -> _Moves:
-        both, only = self._children[BOTH], self._children[alone]
-        share = both / (both + only) if both + only > 0 else 0.0
-        other = SETTING_ONLY if alone == HV_ONLY else HV_ONLY
-        of_both = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
-        lost = share * of_both + (1 - share) * rates[_MISSED[alone, NEITHER]]
+        lost = self._average_lost(rates, alone)
         linked = [category for category in self._domains[name] if category not in (nothing, UNSEARCHABLE)]
         for category in linked:
             yield nothing, category, lost
             # a false link says nothing about the child, so every category is taken to be equally likely
             yield category, nothing, rates[-1] / len(linked)
+
+    def _average_lost(self, rates: Array, alone: str) -> np.float64:
+        """Return the chance that the record of a child whom a service saw is missed; `alone` is that service only."""
+        both, only = self._children[BOTH], self._children[alone]
+        share = both / (both + only) if both + only > 0 else 0.0
+        other = SETTING_ONLY if alone == HV_ONLY else HV_ONLY
+        of_both = rates[_MISSED[BOTH, NEITHER]] + rates[_MISSED[BOTH, other]]
+        return np.float64(share * of_both + (1 - share) * rates[_MISSED[alone, NEITHER]])
 
 
 def _iter_dots_moves(rates: Array) -> _Moves:
@@ -202,12 +223,14 @@ def _iter_dots_moves(rates: Array) -> _Moves:
             yield found, pupil.format_dots_category(true_seen, concern), chance
 
 
-def _iter_first_concern_moves(rates: Array) -> _Moves:
-    """Yield the moves of `first_concern`.
+def _iter_first_concern_moves(rates: Array, undated: np.float64) -> _Moves:
+    """Yield the moves of `first_concern`; `undated` is the chance that an undated concern is lost.
 
-    If the record with the concern is missed, no concern is found: a later concern of the other service is ignored, as
-    are undated concerns. If the other service's record is missed, that service appears never to have seen the child.
+    If the record with the concern is missed, no concern is found: a later concern of the other service is ignored. If
+    the other service's record is missed, that service appears never to have seen the child. Undated concerns are taken
+    to be those of settings, whose special educational needs have no date.
     """
+    yield pupil.NO_CONCERN, pupil.UNDATED, undated
     services = ((pupil.BY_HV, HV_ONLY, SETTING_ONLY), (pupil.BY_SETTING, SETTING_ONLY, HV_ONLY))
     for (by, alone, other), when in product(services, pupil.YEARS_BEFORE):
         by_then, later, never = (

@@ -32,7 +32,7 @@ from privacy.estimation.covariance import Covariances
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
 from privacy.release.policy import Policy, Reliability, load_policy
-from privacy.release.workload import Array, Cube, Figures, list_terms
+from privacy.release.workload import Array, Cube, Figures, Selector, list_terms
 from sources.reference.places import get_place
 from sources.reference.published_figures import Range, estimate_council_size, get_plausible_shares, get_rows_per_child
 
@@ -268,6 +268,16 @@ def _estimate_public_sizes(family: Family, councils: tuple[str, ...], children: 
     known = dict(children)
     sizes = np.array([known.get(council, estimate_council_size(council)) for council in councils])
     return Sizes(draw_rows_per_child(family)[:, None] * sizes, _PlausibleShares(family, councils))
+
+
+def estimate_counts(plan: Plan) -> dict[tuple[str, ...], NDArray[np.int64]]:
+    """Return made-up counts of a plan's marginals: public sizes in the middle of their ranges, rounded."""
+    name, councils = plan.family.name, plan.family.get_attribute(COUNCIL).categories
+    public = _estimate_public_sizes(FAMILIES[name], councils, ())
+    sizes = Sizes(public.rows[0], {each.name: public.shares[each.name][0] for each in FAMILIES[name].attributes})
+    attribute = plan.family.get_attribute
+    cubes = {names: Cube({each: Selector.for_each(attribute(each)) for each in names}) for names in plan.sigmas}
+    return {names: np.rint(sizes.compute_values(cube)).astype(np.int64) for names, cube in cubes.items()}
 
 
 def draw_rows_per_child(family: Family) -> Array:

@@ -23,7 +23,7 @@ from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
 from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.planning import plan_family
-from ndl_export.bundle.read import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.facts.bundle_reader import Anchor, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.facts.noisy_counts import list_plan_files
 from ndl_export.facts.on_request import Further, RequestedTable
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, index_cohort_entries
@@ -54,8 +54,9 @@ After a whole release, a cohort's cap leaves too little for another: a revision 
 class CohortRecord:
     """Everything frozen for one cohort of a release; `measured_in` is the release it was measured for.
 
-    `share` is the share of the policy's split; `missing` has councils without rows, by source; `measured_from` has the
-    MAC of the delivery of each extract (`council/source`) that the confidential tables were made from.
+    `share` is the share of the policy's split; `councils` are those that take part; `missing` has councils without
+    rows, by source; `measured_from` has the MAC of the delivery of each extract (`council/source`) that the
+    confidential tables were made from.
 
     `requested` are the requested tables with rows of the cohort, as `RequestedTable.build_document` states each;
     `on_request` are the releases that measured something for them, or a clerical review, with the families measured.
@@ -63,6 +64,7 @@ class CohortRecord:
 
     measured_in: str
     share: float = WHOLE
+    councils: tuple[str, ...] = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     measured_from: Mapping[str, str] = field(default_factory=dict)
     requested: tuple[dict[str, Any], ...] = ()
@@ -131,13 +133,13 @@ def write_record(home: Home, version: str, record: Mapping[str, CohortRecord]) -
     files.write_json(home.release_record(version), {each: asdict(entry) for each, entry in record.items()})
 
 
-def find_plan(store: CohortStore, version: str, councils: Sequence[str], family: str) -> Plan:
-    """Return the plan under which the release measures a family, also on request or for a review."""
-    record = read_record(store.home, version)
+def find_plan(store: CohortStore, version: str, family: str) -> Plan:
+    """Return the plan under which the release measures a family, also on request or for a review. Raises `Refused`."""
+    record = read_fixed_record(store.home, version)
     # a review, and requested tables of a reused cohort, are measured under their own stored plans
-    if family not in FAMILIES or (store.cohort in record and record[store.cohort].measured_in != version):
+    if family not in FAMILIES or record[store.cohort].measured_in != version:
         return read_request_plan(store, version, family)
-    return plan_family(family, councils, record.load_policy(store.cohort))
+    return plan_family(family, record[store.cohort].councils, record.load_policy(store.cohort))
 
 
 def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:

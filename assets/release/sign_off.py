@@ -8,7 +8,6 @@ revision needs its own.
 import datetime as dt
 import json
 import shlex
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, find_bundle, read_fixed_record, read_request_plan, settle_charges
+from assets.release.rehearsal import rehearse
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import hash_sums, publish_held
 from ndl_export.bundle.release_directory import BundleRefused, check_reason, withdraw
@@ -69,7 +69,8 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
         fix_release(store, version, councils, options)
         if is_done(store.home, Stage.MEASUREMENT, version):
             raise Refused(f"release {version} has nothing left to measure: approve its bundle, with --publish")
-        return build_measurement_request(store.home, version, councils)
+        rehearse(store, version)
+        return build_measurement_request(store.home, version)
 
 
 def build_people_request(home: Home) -> Request:
@@ -99,13 +100,10 @@ def check_read(read: str, now: str) -> None:
         )
 
 
-def build_measurement_request(home: Home, version: str, councils: Sequence[str]) -> Request:
+def build_measurement_request(home: Home, version: str) -> Request:
     """Return the request to measure a release that was begun. Raises `Refused` and `NotLinked`."""
     ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
-    cohorts = {
-        each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, councils, fixed[each])
-        for each in fixed
-    }
+    cohorts = {each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, fixed[each]) for each in fixed}
     # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
     return _build_request(
@@ -132,15 +130,13 @@ def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     )
 
 
-def check_measurement(
-    store: CohortStore, keys: KeyRing, version: str, councils: Sequence[str], policy: Policy, plan: Plan
-) -> str:
+def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: Policy, plan: Plan) -> str:
     """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
     `policy` and `plan` are those about to be used. Raises `PolicyError`, `WaitsForAcceptance` and `WaitsForApproval`.
     """
     ledger = note_signers(store.home, keys)
-    held, request = read_release_state(store.home, version), build_measurement_request(store.home, version, councils)
+    held, request = read_release_state(store.home, version), build_measurement_request(store.home, version)
     if held.open:
         # written before the refusal, so that people can read the held bundle
         write_sheet(store.home, request)
@@ -184,7 +180,7 @@ def _describe_holds(home: Home, held: State) -> str:
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
-    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request):
+    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(store.home.held / version)):
         _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
@@ -280,12 +276,16 @@ def check_publication(home: Home, version: str) -> str | None:
         request = build_publication_request(home, version)
     except BundleRefused:
         return None
-    ledger = note_signers(home)
-    if not SignOffs(ledger).is_allowed(request):
-        release_key = format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
+    ledger, release_key = note_signers(home), _read_release_key(bundle)
+    if not SignOffs(ledger).is_allowed(request, release_key):
         cohort = max(facts.index_cohort_entries(json.loads((bundle / facts.PRIVACY_RECORD_FILE).read_bytes())))
-        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), release_key)
+        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), None, release_key)
     return str(request["sha256sums"])
+
+
+def _read_release_key(bundle: Path) -> str:
+    """Return the public key that signed a bundle; people sign its checksum with those of the other files."""
+    return format_public_key(load_public_key((bundle / PUBLIC_KEY_FILE).read_bytes()))
 
 
 def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
@@ -297,13 +297,20 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
         holder = books.recorded.find_holder(format_public_key(own.public_key()))
         if holder is not approval.STRANGER and not books.judge(request, sheet_sha256).is_enough:
             approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
-    _allow(store, ledger, request, sheet_sha256)
+    _allow(store, ledger, request, sheet_sha256, keys.signing_key if keys and keys.can_sign else None)
 
 
-def _allow(store: CohortStore, ledger: Ledger, request: Request, sheet_sha256: str, *release_keys: str) -> None:
+def _allow(
+    store: CohortStore,
+    ledger: Ledger,
+    request: Request,
+    sheet_sha256: str,
+    by: Ed25519PrivateKey | None,
+    *release_keys: str,
+) -> None:
     """Pass if enough people have signed; otherwise raise `WaitsForApproval` with the command to run."""
     try:
-        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, *release_keys)
+        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, by, *release_keys)
     except WaitsForApproval as waiting:
         raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
 
@@ -328,7 +335,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
 
 
 def _build_cohort_part(
-    store: CohortStore, ledger: Ledger, policy: Policy, version: str, councils: Sequence[str], fixed: CohortRecord
+    store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
 ) -> dict[str, object]:
     families = fixed.list_measured_families(version)
     # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
@@ -350,7 +357,7 @@ def _build_cohort_part(
     judged: dict[str, object] = {"accepted": accepted} if accepted else {}
     # an operator who expects a tenth of the rows makes holds disappear, so people sign the expected numbers
     judged |= {"expected_rows": expected} if expected else {}
-    plans = {family: plan_family(family, councils, policy.scale(fixed.share)).sha256 for family in FAMILIES}
+    plans = {family: plan_family(family, fixed.councils, policy.scale(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in families:
         plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""

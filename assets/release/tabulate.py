@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -20,11 +21,11 @@ from assets.release.linkage_error import correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
 from ndl_export.bundle.checks import build_table_layouts
-from ndl_export.facts.missing import list_missing_councils
+from ndl_export.facts.missing import RECORDS, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
-from ndl_export.tables import FAMILIES, Block, Measure, Table, schema
+from ndl_export.tables import ALL, FAMILIES, Block, Measure, Table, pupil, schema
 from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
 from ndl_export.tables.model import COUNCIL, Count
 from ndl_export.tables.pupil import ETHNIC
@@ -39,6 +40,12 @@ from privacy.release.workload import Family, Figures, WorkloadError
 
 Array = NDArray[np.float64]
 
+
+_KINDS = {attribute.label: kind for kind, attribute in RECORDS.items()}
+SENT_PERCENT = 3.0
+"""The upper end of the interval of the children with a review, in percent, below which it counts as not sent. Every
+family is offered each review, and in England over 80% of infants have each one after the birth. The noise of the
+pilot's smallest council is about 1 percent."""
 
 _Figures = Mapping[schema.ColumnRole, NDArray[Any]]
 """One measure's figures for some rows, by role of their column, all of one shape; NaN if there is none."""
@@ -79,8 +86,40 @@ def tabulate(release: MeasuredRelease) -> dict[str, pa.Table]:
         if own := [part[name] for part in parts if name in part]:
             data, place = layout.sort_rows(pa.concat_tables(own)), len(schema.list_key_names(layout.table))
             with_breaks = data.add_column(place, schema.BREAK_COLUMN.name, layout.breaks)
-            tables[name] = with_breaks.cast(schema.build_arrow_schema(layout.table))
+            tables[name] = _hide_unavailable(with_breaks.cast(schema.build_arrow_schema(layout.table)), layout)
     return tables
+
+
+def _hide_unavailable(data: pa.Table, layout: Layout) -> pa.Table:
+    """Return a table in the order of `layout`, without the figures and breaks of rows that are not available."""
+    hidden = {schema.BREAK_COLUMN.name: layout.breaks}
+    for measure in layout.table.measures:
+        gone = pa.array(layout.find_applying(measure.name) & ~layout.available)
+        for column in schema.list_measure_columns(measure):
+            instead = schema.Flag.NOT_AVAILABLE.value if column.role is schema.ColumnRole.FLAG else None
+            hidden[column.name] = pc.if_else(gone, pa.scalar(instead, column.type), data[column.name])
+    columns = [hidden.get(name, data[name]) for name in data.column_names]
+    return pa.table(columns, schema=data.schema)
+
+
+def tabulate_what_was_sent(release: MeasuredRelease) -> tuple[MeasuredRelease, dict[str, pa.Table]]:
+    """Return the release with all reviews that are not sent among what is missing, and its tables. Raises `Refused`.
+
+    A review that council files do not mention counts as not sent where fewer than `SENT_PERCENT` of children can have
+    had it, in all councils together or in one. Noisy counts alone decide, so this costs nothing and reveals nothing.
+    """
+    tables, name = tabulate(release), pupil.HEALTH_VISITOR_REVIEWS.name
+    missing = {cohort: dict(absent) for cohort, absent in release.missing.items()}
+    councils = {
+        (cohort, area.code): area.councils for cohort in missing for area in release.layouts[name].list_areas(cohort)
+    }
+    for row in tables[name].to_pylist():
+        percent, is_of_all = row["children_percent_upper_ci"], row["breakdown_topic"] == ALL.label
+        if is_of_all and row["review_timing"] == pupil.DONE and percent is not None and percent < SENT_PERCENT:
+            absent, kind = missing[row["time_period"]], _KINDS[row["health_review"]]
+            absent[kind] = tuple(sorted({*absent.get(kind, ()), *councils[row["time_period"], row["area_code"]]}))
+    sent = replace(release, missing=missing)
+    return sent, {name: _hide_unavailable(table, sent.layouts[name]) for name, table in tables.items()}
 
 
 @dataclass(frozen=True)
@@ -207,7 +246,10 @@ def _build_table(
     if estimated is not None:
         for block in table.blocks:
             figures = build_block_figures(block, estimated.family, release.councils, absent)
-            if figures is None or not (published := (places := rows.find_positions(block, figures.areas)) >= 0).any():
+            if figures is None:
+                continue
+            places = rows.find_positions(block, figures.areas)
+            if not (published := places >= 0).any():
                 continue
             reliability = release.reliability.select_for_figures(on_request or block.everywhere)
             for name, found in _iter_block_measures(table, block, figures, estimated, reliability):
@@ -302,7 +344,11 @@ def _find_doubtful(table: Table, block: Block, groups: frozenset[str], counts: S
         {axis.attribute: level.categories for axis, level in zip(block.axes, chosen, strict=True) if level.categories}
         for _, chosen, _ in iter_rows(table, block)
     ]
-    found = [bool(groups & set(own.get(ETHNIC.name, ())) and (linked or on_axes & set(own))) for own in distinguished]
+    # Rows of all children are doubtful if every group is.
+    everybody = set(ETHNIC.categories) if groups >= set(ETHNIC.categories) else set()
+    found = [
+        bool(groups & set(own.get(ETHNIC.name, everybody)) and (linked or on_axes & set(own))) for own in distinguished
+    ]
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 

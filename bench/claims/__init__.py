@@ -1,1 +1,1 @@
-"""The examiner of `readiness check-claim`: sentences with known verdicts, made from a release's tables alone."""
+"""The examiner of `readiness check-claim`: claims with known verdicts, made from a release's tables alone."""

@@ -2,15 +2,13 @@
 
     python -m bench.claims RELEASE_DIRECTORY [--seed N] [--questions N]
 
-Sentences and structured claims are made from the newest release's tables and judged; the table counts the verdicts by
-kind, and every miss follows. --questions asks so many questions through the answers' own functions, and compares their
+Claims are made from the newest release's tables and judged; the table counts the verdicts by kind, and every miss
+follows. --questions asks so many questions through the answers' own functions, and compares their
 figures.
 """
 
 import argparse
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from bench.claims.making import CANNOT, SUPPORTED, UNSUPPORTED, Claim, Maker
 from ndl_export.answers.claims import check_claim
 from ndl_export.answers.published import open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.sentences import check_sentence
 from ndl_export.answers.vocabulary import NotPublished
 
 _HEADS = (
@@ -29,9 +26,8 @@ _HEADS = (
     "wrong figure",
     "refused otherwise",
 )
-_EITHER = ("inside noise", "rank", "sum of", "England")
+_EITHER = ("inside noise", "rank", "England")
 """Kinds that are as well refused with one verdict as with the other."""
-_WORST = (SUPPORTED, CANNOT, UNSUPPORTED)
 
 
 def main() -> None:
@@ -56,25 +52,22 @@ def judge_claims(directory: Path, claims: list[Claim]) -> None:
     with open_published(str(directory)) as published:
         questions = Questions(published)
         for claim in claims:
-            asked: list[tuple[str, Any, Any]] = [(claim.kind, check_sentence, claim.text)]
-            asked += [(f"structured: {claim.kind}", check_claim, claim.mapping)] if claim.mapping else []
-            for kind, check, said in asked:
-                verdict, results = _judge(claim, partial(check, questions, said))
-                counted.setdefault(kind, Counter()).update(["claims", *results])
-                missed += [f"{it}: [{kind}] {said}\n    expected {claim.expected}, found {verdict}" for it in results]
+            verdict, results = _judge(questions, claim)
+            counted.setdefault(claim.kind, Counter()).update(["claims", *results])
+            missed += [
+                f"{it}: [{claim.kind}] {claim.parts}\n    expected {claim.expected}, found {verdict}" for it in results
+            ]
     print(f"| kind | {' | '.join(_HEADS)} |\n|---|{'---|' * len(_HEADS)}")
     for kind, counts in (*counted.items(), ("all", sum(counted.values(), Counter()))):
         print(f"| {kind} | {' | '.join(str(counts[head]) for head in _HEADS)} |")
     print("\n" + "\n".join(missed))
 
 
-def _judge(claim: Claim, check: Callable[[], Any]) -> tuple[str, list[str]]:
-    """Return the verdict on a whole claim, which is as good as its worst part, and what is wrong with it."""
+def _judge(questions: Questions, claim: Claim) -> tuple[str, list[str]]:
+    """Return the verdict on a claim, and what is wrong with it."""
     try:
-        found = check()
-        parts = found if isinstance(found, list | tuple) else [found]
-        verdict = max((str(part.verdict) for part in parts), key=_WORST.index, default=CANNOT)
-        figures = [figure for part in parts for figure in part.figures]
+        found = check_claim(questions, claim.parts)
+        verdict, figures = found.verdict, found.figures
     except Exception as error:  # an error is a miss too, and the others are still judged
         verdict, figures = f"{type(error).__name__}: {error}", []
     is_refused = verdict in (CANNOT, UNSUPPORTED) and claim.expected != SUPPORTED
@@ -103,7 +96,7 @@ def judge_questions(directory: Path, maker: Maker, number: int) -> None:
     counted: Counter[str] = Counter()
     with open_published(str(directory)) as published:
         questions = Questions(published)
-        for text, words, expected in maker.make_questions(number):
+        for words, expected in maker.make_questions(number):
             try:
                 subject = questions.read_subject(words["measure"], words["area"], words["group"], words["cohort"])
                 found: Any = questions.get_figure(subject)["value"]
@@ -112,7 +105,7 @@ def judge_questions(directory: Path, maker: Maker, number: int) -> None:
                 found, result = error, "refused"
             counted[result] += 1
             if result != "right":
-                print(f"{result}: {text}\n    {words}\n    expected {expected}, found {found}")
+                print(f"{result}: {words}\n    expected {expected}, found {found}")
     print(f"{number} questions: {dict(counted)}")
 
 

@@ -6,7 +6,7 @@ their code.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import yaml
 
 WORDS: dict[str, Any] = yaml.safe_load((Path(__file__).parent / "words.yaml").read_text(encoding="utf-8"))
+GROUPS = frozenset((*(each for family in WORDS["families"] for each in family), "Other ethnic group"))
+"""Groups of children that are asked about."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,6 @@ class Fact:
     upper: float | None
     flag: str | None
     children: float
-    is_opposite: bool = False
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -54,23 +55,13 @@ class Fact:
         share = min(max(self.shown, 1), 99)
         return (max(abs(end - self.shown) for end in self.ends) / 1.96) ** 2 + share * (100 - share) / self.children
 
-    def say(self, kind: str) -> list[str]:
-        """Return every way to say its `who`, `did`, `do` or `topic`."""
-        names = self.spec["x"][self.category] if self.category is not None else ""
-        names = names if isinstance(names, list) else [names]
-        if kind != "who":
-            ways = self.spec.get("not" if self.is_opposite and kind == "did" else kind, ())
-            return [way.format(x=x) for way in ways for x in names]
-        whos = WORDS["parents"] if "parents" in self.spec else name_groups(self.group)
-        return [self.spec.get("who", "{who}").format(who=who, x=x) for who in whos for x in names]
-
-
-def name_groups(group: tuple[str, ...]) -> list[str]:
-    """Return the ways to name children of a group: a breakdown, a sex or both."""
-    sexes = [each for each in group if each in ("Female", "Male")]
-    nouns = WORDS["nouns"][sexes[0] if sexes else "Total"][: 3 if not group else 2]
-    [form, *_] = [each for each in group if each not in sexes] or ["Total"]
-    return [words.format(n=noun) for words in WORDS["groups"][form] for noun in nouns]
+    @property
+    def parts(self) -> dict[str, Any]:
+        """The parts of a claim that say what it is about, apart from the cohort."""
+        label = f"{self.spec['label']}: " if "label" in self.spec else ""
+        groups = [*self.group, *([f"{label}{self.category}"] if self.category else []), *self.spec.get("also", ())]
+        names = [WORDS["asked"].get(each, each) for each in groups]
+        return {"area": self.area, "group": names, "measure": self.spec.get("ask", self.spec["column"])}
 
 
 def read_rows(folder: Path, table: str, **where: str) -> list[dict[str, Any]]:
@@ -88,9 +79,7 @@ def read_facts(folder: Path) -> Iterator[Fact]:
             category = row[spec["each"]] if "each" in spec else None
             levels = (row.get(filter_, "Total") for filter_ in ("breakdown", "sex", "fsm_eligibility"))
             group = tuple(level for level in levels if level != "Total")
-            if any(level not in {**WORDS["groups"], **WORDS["nouns"]} for level in group):
-                continue
-            if category is None or category in spec["x"]:
+            if GROUPS.issuperset(group) and (category is None or category in spec["x"]):
                 lower, upper, flag = (row[f"{column}_{end}"] for end in ("lower_ci", "upper_ci", "flag"))
                 of = row[counted] if "children" in spec or not row[column] else 100 * row[counted] / row[column]
                 yield Fact(name, row["area_name"], group, category, row[column], lower, upper, flag, of)
@@ -99,9 +88,3 @@ def read_facts(folder: Path) -> Iterator[Fact]:
 def count_errors(one: Fact, other: Fact) -> float:
     """Return how many standard errors of the difference one figure is above another; negative if it is below."""
     return (one.shown - other.shown) / math.sqrt(one.variance + other.variance)
-
-
-def oppose(fact: Fact) -> Fact:
-    """Return 100% less a figure, in the words of its opposite."""
-    lower, upper = fact.ends
-    return replace(fact, value=round(100 - fact.shown, 1), lower=100 - upper, upper=100 - lower, is_opposite=True)

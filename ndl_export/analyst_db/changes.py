@@ -5,9 +5,9 @@ percentages and averages, and by the sum of squares for counts. Both are about t
 part. A figure has moved if that interval excludes zero when it is as wide as the number of figures compared in the
 cohort requires (Holm 1979; the macros `asked_at` and `certain_from` of the database).
 
-If one release has the noisy counts of the other and further ones, both are least squares estimates from the same
-records, so the variance of a change is the difference of their variances (Hausman 1978). This does not hold for figures
-corrected for linkage error, because the error rates are estimated again too: they are judged by both intervals.
+If one release has the noisy counts of the other and further ones, both describe the same children: the ledger refuses
+further counts of another table. Nothing can have moved then but the noise, so such a cohort lists only how many figures
+are shown differently, and how much their intervals narrowed.
 """
 
 from collections.abc import Collection, Mapping
@@ -31,8 +31,6 @@ from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_ARITHMETIC = 1e-6
-"""Largest difference between two estimates of a count that is attributed to rounding."""
 HEADER = (
     *("table", "measure", "time_period", "geographic_level", "area_code", "area_name", "row"),
     *(f"{what}{end}" for what in ("previous", "current", "change") for end in ("", "_lower_ci", "_upper_ci")),
@@ -152,11 +150,6 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         upper=upper,
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
-        # The error rates behind corrected figures are estimated again, so the variance of a change is not the
-        # difference of two variances.
-        is_corrected=any(each.as_linked for each in table.measures) and not measure.as_linked,
-        # A change of this size is rounding, however close the two variances are.
-        rounding=_ARITHMETIC if measure.is_count else 10.0**-measure.decimals,
     )
 
 

@@ -8,13 +8,12 @@ names in common use are in `names.yaml`.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, product
-from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 
 from ndl_export.analyst_db import child_groups
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
+from ndl_export.analyst_db.words import ALSO_CALLED
 from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.facts.release_facts import Release
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -32,7 +31,6 @@ from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.parents import QUESTIONS, WHO_ANSWERED
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
-from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from sources.reference import code_lists
 from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_cut_offs
@@ -253,8 +251,6 @@ def _iter_breakdown_rows(categories: Mapping[str, tuple[str, ...]]) -> Iterator[
         yield topic, label, number, attribute, adds_up or None, list(tables[topic, label])
 
 
-ALSO_CALLED: dict[str, Any] = read_yaml(Path(__file__).parent / "names.yaml")
-"""Other names, by kind, and by attribute, key of a group, folder name of a council or official code."""
 _Name = tuple[str, str, str, str]
 
 

@@ -354,7 +354,8 @@ FROM rates AS r;
 -- before. Comparisons that involve all councils together are one list, all others are another. Where areas are compared
 -- for one group and cohort, each of the two lists has a risk of 2.5%, 5% for both; in other cases each has 5%. lower_end
 -- and upper_end are for noise and chance, as wide as certain_from asks of the list: at least 95%, and without 0 only
--- where the difference is certain. low and high are for the children themselves, without chance. Of the noise: where
+-- where the difference is certain. low and high are for the children themselves, without chance. Two answers:
+-- more_than_noise by low and high, and verdict by lower_end and upper_end, for noise and chance. Of the noise: where
 -- gld_differences has the pair, its exact interval; two councils, MOVER with the bound on the correlation of their noise
 -- in releases.release; two cohorts, independent noise; any other pair the sum of both sides, which holds whatever the
 -- correlation. Of chance: two groups of children who are not the same are independent; children in both of a group or
@@ -445,7 +446,8 @@ answers AS (
            CASE WHEN NOT is_broken
                 THEN 1.959964 * abs(points) / greatest(CASE WHEN points > 0 THEN down ELSE up END, 1e-9)
                 END AS distance,
-           CASE WHEN given_low IS NOT NULL THEN 'exact: gld_differences'
+           CASE WHEN given_low IS NOT NULL AND given IS NULL THEN 'no figure: the difference is withheld'
+                WHEN given_low IS NOT NULL THEN 'exact: gld_differences'
                 WHEN p1 IS NULL OR p2 IS NULL THEN 'no figure: one of the two is withheld or not available'
                 WHEN is_broken THEN 'not to be compared: a break in the series lies between'
                 WHEN correlation = 0 THEN 'other children, other noise: independent'
@@ -468,11 +470,36 @@ ends AS (
            CASE WHEN points IS NOT NULL THEN least(points + coalesce(times, 1) * up, 100) END AS upper_end
     FROM answers AS a LEFT JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
 SELECT CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
+       CASE WHEN NOT is_broken AND points IS NOT NULL THEN verdict_of(low, high) END AS more_than_noise,
        verdict <> 'cannot say' AS is_certain, points, lower_end, upper_end, low, high, distance, c1 AS time_period,
        a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children, p1 AS percent, flag,
        c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council, less_is_all,
        g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, basis
 FROM ends;
+
+-- A comparison of gld_differences in each area, with both answers: is it more than the noise, and more than noise and
+-- chance?
+--
+-- more_than_noise is about these children, by the published interval lower_ci to upper_ci; more_than_noise_and_chance is
+-- about children like these, by the verdict of gld_compared. Chance often explains what is more than the noise.
+--
+--     FROM gld_differences_judged('Female less male')
+CREATE MACRO gld_differences_judged(comparison_of, cohort := NULL) AS TABLE
+WITH asked AS (
+    SELECT c.first_group, c.second_group, cohort_or_newest(cohort) AS period
+    FROM dimension.comparison AS c WHERE c.comparison::VARCHAR = comparison_of),
+found AS (
+    FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.second_group FROM asked AS a), true,
+                      (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
+    UNION ALL
+    SELECT * FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.first_group FROM asked AS a), false,
+                               (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
+    WHERE less_is_all AND (SELECT a.second_group IS NULL FROM asked AS a))
+SELECT f.area_code, f.area_name, f.points, round(f.low, 1) AS lower_ci, round(f.high, 1) AS upper_ci, f.more_than_noise,
+       f.lower_end, f.upper_end, f.verdict AS more_than_noise_and_chance
+FROM found AS f JOIN asked AS a ON f.group_key = a.first_group
+                               AND f.less_group_key = coalesce(a.second_group, a.first_group)
+ORDER BY f.area_name;
 
 -- Every difference of two figures of one measure, in two areas, groups or cohorts, with what may be concluded from it.
 --

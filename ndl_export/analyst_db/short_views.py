@@ -10,35 +10,21 @@ has it: wide in `releases` and `latest`, short in `main`, with separate types fo
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ndl_export.analyst_db.child_groups import EVERYONE, iter_axes
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import build_table_row, iter_measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
+from ndl_export.analyst_db.words import SHORT, STATED
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Release
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, Filter
 from ndl_export.tables.schema import Flag, list_columns
-from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_identifier, quote_text
 
-
-@dataclass(frozen=True)
-class _Short:
-    """A view: text columns made of filters, a figure, a count, and the filters shown `at_total` only."""
-
-    words: Mapping[str, Sequence[str]]
-    figure: str
-    count: str | None = None
-    at_total: Sequence[str] = ()
-
-
-_STATED = read_yaml(Path(__file__).parent / "short_views.yaml")
-_COMMON: dict[str, str] = _STATED["common_columns"]
-_DESCRIPTIONS: dict[str, str] = _STATED["text_columns"]
-SHORT = {name: _Short(**view) for name, view in _STATED["views"].items()}
+_COMMON: dict[str, str] = STATED["common_columns"]
+_DESCRIPTIONS: dict[str, str] = STATED["text_columns"]
 
 
 def add_short_views(database: Database) -> None:

@@ -10,14 +10,13 @@ from functools import wraps
 from typing import Annotated, Any
 
 from mcp.server import MCPServer
-from pydantic import Field
+from mcp.server.mcpserver.tools import Tool
+from pydantic import Field, create_model
 
 from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
 from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NotPublished, Questions, is_england
-from ndl_export.answers.reading import TOGETHER
-from ndl_export.answers.sentences import check_sentence
-from ndl_export.answers.vocabulary import Index
+from ndl_export.answers.vocabulary import TOGETHER, Index
 
 _INSTRUCTIONS = (
     "Official statistics on school readiness, with privacy noise and an interval on every figure. Never compare, add up"
@@ -45,26 +44,42 @@ def build_server(published: Published) -> MCPServer:
     """Return a server that offers the tools."""
     questions = Questions(published)
     tools = _Tools(questions, Index(questions.vocabulary))
-    server = MCPServer("school-readiness", title="School readiness statistics", instructions=_INSTRUCTIONS)
-    for tool in (
+    offered = (
         *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
         *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.prove, tools.check_claim),
-    ):
-        server.add_tool(_refuse(tool), name=tool.__name__, description=tool.__doc__)
-    return server
+    )
+    return MCPServer(
+        "school-readiness",
+        title="School readiness statistics",
+        instructions=_INSTRUCTIONS,
+        tools=[_build_tool(tool, published.signature) for tool in offered],
+    )
 
 
-def _refuse(tool: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """Wrap a tool so that it returns refusals as answers, in which agents read the reason and what comes nearest."""
+def _answer_all(tool: Callable[..., dict[str, Any]], signature: str) -> Callable[..., dict[str, Any]]:
+    """Wrap a tool so that it returns refusals as answers, in which agents read the reason and what comes nearest.
+
+    Every answer says whether the signature was checked.
+    """
 
     @wraps(tool)
     def answer(*args: Any, **named: Any) -> dict[str, Any]:
         try:
-            return tool(*args, **named)
+            found = tool(*args, **named)
         except NotPublished as error:
-            return {"refused": True, "answer": str(error), "figures": []}
+            found = {"refused": True, "answer": str(error), "figures": []}
+        return found | {"signature": signature}
 
     return answer
+
+
+def _build_tool(tool: Callable[..., dict[str, Any]], signature: str) -> Tool:
+    """Return a tool that refuses arguments it does not have: without them, the answer would be about something else."""
+    built = Tool.from_function(_answer_all(tool, signature), name=tool.__name__, description=tool.__doc__)
+    known = built.fn_metadata.arg_model
+    strict = create_model(known.__name__, __base__=known, __cls_kwargs__={"extra": "forbid"})
+    metadata = built.fn_metadata.model_copy(update={"arg_model": strict})
+    return built.model_copy(update={"fn_metadata": metadata, "parameters": strict.model_json_schema(by_alias=True)})
 
 
 class _Tools:
@@ -203,14 +218,12 @@ class _Tools:
         """
         return self._questions.prove(figures)
 
-    def check_claim(
-        self,
-        sentence: Annotated[str | None, Field(description="A sentence in ordinary English")] = None,
-        claim: Annotated[Claim | None, Field(description="A claim in parts, instead of a sentence")] = None,
-    ) -> dict[str, Any]:
-        """Check a claim before it is published: supported, not supported or cannot be said; with what can be said."""
-        questions = self._questions
-        judgement = check_sentence(questions, sentence) if sentence else check_claim(questions, claim or {})
+    def check_claim(self, claim: Claim) -> dict[str, Any]:
+        """Check a claim before it is published: supported, not supported or cannot be said; with what can be said.
+
+        Split a sentence into its claims, one call for each, and compare what was judged with the sentence.
+        """
+        judgement = check_claim(self._questions, claim)
         cited = self._cite_all(judgement.figures)
         return asdict(judgement) | {"may_not_conclude": NEVER_CONCLUDED, "cite": cited}
 

@@ -5,6 +5,7 @@ database, and are worded as on the release page.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -15,15 +16,24 @@ from typing import Any
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
+from ndl_export.analyst_db.facts import get_unit
 from ndl_export.answers.published import Published, Row
-from ndl_export.answers.reading import TOGETHER, get_phrase_kind
-from ndl_export.answers.vocabulary import Category, Meaning, NotPublished, Statistic, Vocabulary, describe_statistic
+from ndl_export.answers.sentences import (
+    Wording,
+    format_ends,
+    format_interval,
+    format_value,
+    format_with_interval,
+    oppose,
+)
+from ndl_export.answers.vocabulary import NotPublished, Statistic, Vocabulary, list_categories, word_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
-from ndl_export.bundle.row_hashes import prove_rows
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
-from ndl_export.pages.number_format import capitalise, join_parts, join_words
+from ndl_export.facts.row_hashes import prove_rows
+from ndl_export.pages.number_format import capitalise, end_sentence, join_parts, join_words
 from ndl_export.site import inference
 from ndl_export.site.figures import format_signed
+from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
@@ -33,6 +43,9 @@ from sources.reference.places import COUNTRY, load_places
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
 """Conclusions that no answer supports."""
+_SQL = re.compile(r"(?:; its official figures| All names)?: FROM [\w.]+\w(?: WHERE [^.]*| says [^.]*)?")
+_TOOLS = "Ask `list_releases` for areas and cohorts, and `search` for measures and groups."
+"""What replaces the hints of the macros' messages, which are queries."""
 _GROUPS = ("several", "category")
 _MOST_KEPT = 1000
 """Comparisons kept in memory, each of all pairs of areas: 24,000 rows for 153 councils."""
@@ -50,8 +63,8 @@ class Answer:
     """The difference of a comparison, or the reason why there is none."""
     points: float | None = None
     """The difference of the two figures as published."""
-    added: tuple[float, float] | None = None
-    """For a sum: its percentage, and the number of children."""
+    added: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """For a sum: its percentage and the number of children with their intervals, by measure."""
 
     @property
     def verdict(self) -> str:
@@ -75,8 +88,9 @@ class Questions:
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
-        # Kept, because a macro compares all areas at once.
+        # Kept, because a macro compares all areas at once, and a query of all figures takes a tenth of a second.
         self._list_pairs = lru_cache(_MOST_KEPT)(self._ask_macro)
+        self._figures: dict[tuple[Statistic, str], dict[str, dict[str, Any]]] = {}
 
     # Words
 
@@ -97,59 +111,79 @@ class Questions:
         return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
 
     def read_area(self, words: str) -> str:
-        """Return the code of the area that words name, even as `the Wirral` or `the eight councils`."""
-        words = TOGETHER if get_phrase_kind(words) == "together" else words.strip().removeprefix("the ")
+        """Return the code of the area that words name, even as `the Wirral`."""
+        words = words.strip().removeprefix("the ")
         for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
-            if place.new_la_code not in self._areas:
+            if place.new_la_code not in self.areas:
                 raise NotPublished(describe_elsewhere(place.la_name))
-        return str(self._ask_macro("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
+        return str(self._list_pairs("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
         """Return the cohort that words name, or the newest."""
-        return str(self._ask_macro("SELECT cohort_or_newest(?) AS found", words)[0]["found"])
+        return str(self._list_pairs("SELECT cohort_or_newest(?) AS found", words)[0]["found"])
 
     def _ask_macro(self, sql: str, *values: Any) -> list[Row]:
         try:
             return self.published.query(sql, *values)
         except duckdb.InvalidInputException as error:
-            # The macros' own messages, which name the nearest matches.
-            raise NotPublished(str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]) from None
+            # The macros' own messages, which name the nearest matches; who asks here has tools in place of SQL.
+            said = str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]
+            plain = _SQL.sub("", said)
+            raise NotPublished(plain if plain == said else f"{end_sentence(plain)} {_TOOLS}") from None
 
     # Figures
 
-    def list_figures(self, statistic: Statistic, where: str = "", *values: Any) -> list[dict[str, Any]]:
-        """Return the figures of a statistic, one for each area and cohort that `where` keeps."""
+    def load_figures(self, statistics: Iterable[Statistic]) -> None:
+        """Read the figures of statistics in all areas and current cohorts with one query."""
+        wanted = {(each.table, each.measure, each.levels): each.positive for each in statistics}
+        if not wanted:
+            return
         rows = self.published.query(
-            f"""SELECT {JSON} AS figure
-            FROM ({FIGURES}) AS f WHERE "table" = ? AND measure = ? AND levels = ? AND {IS_CURRENT} {where}
+            f"""SELECT {JSON} AS figure, "table", measure, levels, time_period, area_code
+            FROM ({FIGURES}) AS f WHERE {IS_CURRENT}
+              AND ("table", measure, levels) IN ({", ".join(["(?, ?, ?)"] * len(wanted))})
             ORDER BY f.time_period, f.is_all_together DESC, f.area_name""",
-            statistic.table,
-            statistic.measure,
-            list(statistic.levels),
-            *values,
+            *(value for table, measure, levels in wanted for value in (table, measure, list(levels))),
         )
-        return [json.loads(row["figure"]) for row in rows]
+        self._figures |= {(each, cohort): {} for each in wanted.values() for cohort in self.published.current}
+        for row in rows:
+            statistic = wanted[row["table"], row["measure"], tuple(row["levels"])]
+            self._figures[statistic, row["time_period"]][row["area_code"]] = json.loads(row["figure"])
+
+    def list_figures(self, statistic: Statistic, cohort: str) -> dict[str, dict[str, Any]]:
+        """Return the figures of a statistic in a cohort by code of the area, all councils together first."""
+        if (statistic.positive, cohort) not in self._figures:
+            if len(self._figures) > _MOST_KEPT:
+                self._figures.clear()
+            self.load_figures([statistic])
+        return self._figures.get((statistic.positive, cohort), {})
+
+    def list_series(self, statistic: Statistic, area_code: str) -> list[dict[str, Any]]:
+        """Return the figures of a statistic in an area, one for each cohort that has one."""
+        found = (self.list_figures(statistic, cohort).get(area_code) for cohort in self.published.current)
+        return [figure for figure in found if figure]
 
     def get_figure(self, subject: Subject) -> dict[str, Any]:
         """Return the figure of a subject. Raises `NotPublished` if its area has no such row."""
-        where = "AND f.area_code = ? AND f.time_period = ?"
-        found = self.list_figures(subject.statistic, where, subject.area_code, subject.cohort)
-        if not found:
-            areas = dict.fromkeys(each["area_name"] for each in self.list_figures(subject.statistic))
+        found = self.list_figures(subject.statistic, subject.cohort)
+        if subject.area_code not in found:
+            of_cohorts = (self.list_figures(subject.statistic, cohort) for cohort in self.published.current)
+            areas = dict.fromkeys(each["area_name"] for figures in of_cohorts for each in figures.values())
             area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
             raise NotPublished(
                 f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
                 f" that have it: {join_words(areas) or 'none'}."
             )
-        return found[0]
+        return found[subject.area_code]
 
     def get_area_name(self, code: str) -> str:
         """Return the name of an area, or words for all councils together."""
-        row = self._areas[code]
+        row = self.areas[code]
         return "all councils that take part, together," if row["is_all_together"] else str(row["area_name"])
 
     @cached_property
-    def _areas(self) -> dict[str, Row]:
+    def areas(self) -> dict[str, Row]:
+        """The areas of the releases, by code."""
         return {row["area_code"]: row for row in self.published.query("FROM dimension.area")}
 
     def cite(self, version: str) -> dict[str, Any]:
@@ -179,32 +213,45 @@ class Questions:
         """Answer what a figure is."""
         figure = self.get_figure(subject)
         shown = oppose(figure) if subject.statistic.opposite else figure
-        return Answer(self.describe_figure(subject, figure), [figure], *self._conclude_figure(shown))
+        may, may_not = self._conclude_figure(shown)
+        return Answer(self.describe_figure(subject, figure), [figure], [*may, *self._judge_published(subject)], may_not)
+
+    def _judge_published(self, subject: Subject) -> list[str]:
+        """Return both answers about a published difference: is it more than the noise, and than noise and chance?"""
+        if subject.statistic.measure != "gld_difference_points":
+            return []
+        comparison = subject.statistic.levels[1]
+        rows = self._list_pairs("FROM gld_differences_judged(?, cohort := ?)", comparison, subject.cohort)
+        return [
+            f"For the children in this year’s data, by more than the noise: {row['more_than_noise']}. For children like"
+            f" these, by more than noise and chance: {row['more_than_noise_and_chance']}."
+            for row in rows
+            if row["area_code"] == subject.area_code and row["more_than_noise"]
+        ]
+
+    def word(self, subject: Subject) -> Wording:
+        """Return the words of a subject's figure."""
+        words = word_statistic(subject.statistic)
+        measure = self.vocabulary.tables[subject.statistic.table].get_measure(subject.statistic.measure)
+        area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
+        return Wording(**words, area=area, cohort=cohort, unit=get_unit(measure))
 
     def describe_figure(self, subject: Subject, figure: dict[str, Any]) -> str:
         """Return a figure as a sentence, with its interval and flag."""
-        statistic = subject.statistic
-        shown = figure if not statistic.opposite else oppose(figure)
-        words = describe_statistic(statistic) | {
-            "area": self.get_area_name(subject.area_code),
-            "cohort": Cohort(subject.cohort).label,
-            "value": format_value(shown),
-        }
-        about = words["said"].format(**words)
-        if statistic.opposite:
-            about = about.replace(" had a ", " did not have a ").replace(" were at ", " were not at ")
+        wording = self.word(subject)
+        shown = oppose(figure) if subject.statistic.opposite else figure
         if figure["value"] is None:
-            whose = f"{words['categories']} in {words['area']} in {words['cohort']}"
+            whose = f"{wording.categories} in {wording.area} in {wording.cohort}"
             return f"There is no figure for {whose}: {figure['flag_meaning']}."
         flag = f" [{figure['flag']}: {figure['flag_meaning']}]" if figure["flag"] else ""
-        return f"{capitalise(about.replace(',,', ',').strip())}{format_interval(shown)}{flag}."
+        return wording.state(format_value(shown), f"{format_interval(shown)}{flag}")
 
     def _conclude_figure(self, figure: dict[str, Any]) -> tuple[list[str], list[str]]:
         if figure["value"] is None:
             return _list_conclusions("no figure")
         kinds = ["figure" if figure["lower"] is not None else "no interval"]
         kinds += ["uncertain"] if figure["flag"] == Flag.UNRELIABLE else []
-        return _list_conclusions(*kinds, **_format_ends(figure))
+        return _list_conclusions(*kinds, **format_ends(figure))
 
     def find_difference(self, one: Subject, other: Subject) -> inference.Difference | str:
         """Return the difference of two subjects, or the reason why there is none."""
@@ -262,7 +309,9 @@ class Questions:
             return Answer(" ".join((*sentences, found)), figures, *_list_conclusions("no figure"), found)
         conclusion = self.describe_difference(one, other)
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
-        points = round(figures[0]["value"] - figures[1]["value"], 1)
+        values = [each["value"] for each in figures]
+        # A difference may be published where one of its two figures is withheld.
+        points = None if None in values else round(values[0] - values[1], 1)
         return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
     def describe_difference(self, one: Subject, other: Subject) -> str:
@@ -278,8 +327,11 @@ class Questions:
         if one.area_code != other.area_code:
             names = self.get_area_name(one.area_code), self.get_area_name(other.area_code)
         else:
-            names = one.statistic.categories or "all children", other.statistic.categories or "all children"
-            names = f"“{names[0]}”", f"“{names[1]}”"
+            words = self.word(one), self.word(other)
+            if words[0].who != words[1].who:
+                names = f"“{words[0].who}”", f"“{words[1].who}”"
+            else:
+                names = f"“{words[0].categories}”", f"“{words[1].categories}”"
         return inference.describe_difference(names[0].rstrip(","), names[1].rstrip(","), found)
 
     def rank_areas(self, statistic: Statistic, cohort: str) -> list[Row]:
@@ -302,7 +354,8 @@ class Questions:
         ranks = self.rank_areas(statistic, cohort)
         if len(ranks) < 2:
             raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
-        where = "AND f.time_period = ? AND f.geographic_level = 'Local authority'"
+        figures = self.list_figures(statistic, cohort).values()
+        councils = [each for each in figures if each["geographic_level"] == LOCAL_AUTHORITY]
         places = "; ".join(
             f"{row['area_name']} {format_signed(row['value'])}, rank {row['best_rank']}"
             + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
@@ -311,11 +364,11 @@ class Questions:
         may, may_not = _list_conclusions(
             "rank", conclusion=f"For children like these, the ranks that cannot be ruled out: {places}."
         )
-        return Answer(may[0], self.list_figures(statistic, where, cohort), may, may_not)
+        return Answer(may[0], councils, may, may_not)
 
     def answer_trend(self, statistic: Statistic, area_code: str) -> Answer:
         """Answer how a statistic of an area moved from cohort to cohort."""
-        figures = self.list_figures(statistic, "AND f.area_code = ?", area_code)
+        figures = self.list_series(statistic, area_code)
         if len(figures) < 2:
             held = join_words(Cohort(each["time_period"]).label for each in figures) or "none"
             raise NotPublished(
@@ -338,15 +391,16 @@ class Questions:
         figures = []
         for group in groups or [EVERYONE]:
             subject = self.read_subject("gld_children_percent", areas[0], [group], cohort)
-            where = "AND f.time_period = ? AND list_contains(?, f.area_code)"
-            figures += self.list_figures(subject.statistic, where, row["time_period"], codes)
+            found = self.list_figures(subject.statistic, row["time_period"])
+            figures += [figure for code, figure in found.items() if code in codes]
         total = {"value": row["gld_percent"], "lower": row["lower_ci"], "upper": row["upper_ci"], "unit": "%"}
         children = {"value": row["children"], "lower": row["children_lower_ci"], "upper": row["children_upper_ci"]}
-        counted = format_with_interval({**children, "unit": "children"})
+        children |= {"unit": "children"}
+        counted = format_with_interval(children)
         about = f"{row['area_name']}, {row['child_group']}, {Cohort(row['time_period']).label}"
         sentence = f"{about}: {format_with_interval(total)}, of {counted}."
-        added = row["gld_percent"], row["children"]
-        return Answer(sentence, figures, *_list_conclusions("sum", **_format_ends(total)), added=added)
+        added = {"gld_children_percent": total, "children_count": children}
+        return Answer(sentence, figures, *_list_conclusions("sum", **format_ends(total)), added=added)
 
     def find_beside_england(self, subject: Subject) -> Row:
         """Return the comparison of a good level of development with England's official figure."""
@@ -354,10 +408,11 @@ class Questions:
         rows = []
         if statistic.table == "gld_headline" and statistic.measure == "gld_children_percent":
             rows = self._list_pairs(
-                "SELECT verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
-                " WHERE area_code = ? AND [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
-                *(subject.cohort, subject.area_code, statistic.levels),
+                "SELECT area_code, verdict, percent, england, lower_end, upper_end, source FROM gld_against_england(?)"
+                " WHERE [breakdown_topic::VARCHAR, breakdown::VARCHAR, sex::VARCHAR] = ?",
+                *(subject.cohort, statistic.levels),
             )
+        rows = [row for row in rows if row["area_code"] == subject.area_code]
         if not rows or rows[0]["verdict"] is None:
             raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
         return rows[0]
@@ -378,27 +433,21 @@ class Questions:
         """Answer how far a subject is from each target of its area."""
         answer = self.answer_figure(subject)
         rows = [row for row in self.find_target(subject) if row["verdict"] != "no figure"]
-        distances = [inference.describe_target(_build_distance(row)) for row in rows]
+        distances = self.describe_targets(rows)
         sentence = " ".join((answer.sentence, *distances))
         return replace(answer, sentence=sentence, may_conclude=[*answer.may_conclude, *distances])
+
+    def describe_targets(self, rows: Iterable[Row]) -> list[str]:
+        """Return the release page's sentence on each row of `find_target`."""
+        return [inference.describe_target(_build_distance(row)) for row in rows]
 
     def find_target(self, subject: Subject) -> list[Row]:
         """Return how far a subject is from each target of its area."""
         group = self._get_group(subject.statistic)
         if group is None or subject.statistic.measure == "gld_difference_points":
             raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
-        return self._ask_macro(
-            "FROM gld_to_target(?, area := ?, cohort := ?)", group, subject.area_code, subject.cohort
-        )
-
-
-def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:
-    """Return the categories that words stand for, each with its alternatives."""
-    together = [each.value for each in meanings if each.kind == "several"]
-    if together:
-        return [[category] for category in together[0]]
-    alternatives = [each.value for each in meanings if each.kind == "category"]
-    return [alternatives] if alternatives else []
+        rows = self._list_pairs("FROM gld_to_target(?, cohort := ?)", group, subject.cohort)
+        return [row for row in rows if row["area_code"] == subject.area_code]
 
 
 def describe_elsewhere(area: str) -> str:
@@ -409,40 +458,6 @@ def describe_elsewhere(area: str) -> str:
 def is_england(area: str) -> bool:
     """Return whether an area is the whole country, which no release is about."""
     return area.strip().lower() in (name.lower() for name in COUNTRY)
-
-
-def oppose(figure: dict[str, Any]) -> dict[str, Any]:
-    """Return a figure with 100% less its percentage, and its interval to match."""
-    turned = {"value": figure["value"], "lower": figure["upper"], "upper": figure["lower"]}
-    return figure | {name: None if value is None else round(100 - value, 2) for name, value in turned.items()}
-
-
-def format_value(figure: dict[str, Any]) -> str:
-    """Return a figure with its unit: `64.8%`, `12.1 points`, `1,685`, `13.7`."""
-    value, unit = figure["value"], figure["unit"]
-    if value is None:
-        return "no figure"
-    if unit == "%":
-        return f"{value:.1f}%"
-    if unit == "pp":
-        return f"{format_signed(value)} points"
-    return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
-
-
-def _format_ends(figure: dict[str, Any]) -> dict[str, str]:
-    """Return the ends of the interval with their unit."""
-    return {end: format_value({**figure, "value": figure[end]}) for end in ("lower", "upper")}
-
-
-def format_interval(figure: dict[str, Any]) -> str:
-    """Return the interval in brackets after a space; empty if there is none."""
-    return "" if figure["lower"] is None else f" (95% interval {' to '.join(_format_ends(figure).values())})"
-
-
-def format_with_interval(figure: dict[str, Any]) -> str:
-    """Return a figure with its unit and its interval: `64.8% (95% interval 64.7% to 64.8%)`."""
-    unit = f" {figure['unit']}" if figure["unit"] == "children" else ""
-    return f"{format_value(figure)}{unit}{format_interval(figure)}"
 
 
 def _build_distance(row: Row) -> inference.Distance:

@@ -1,9 +1,11 @@
 """Words and what they stand for: areas, cohorts, measures and categories of the published tables.
 
-Published names come from the analyst database, and other names in common use from `analyst_db/names.yaml` and
-`vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one row fits the words exactly.
+Published names come from the analyst database, and other names in common use from `analyst_db/names.yaml`,
+`tables/synonyms.yaml` and `vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one
+row fits the words exactly.
 """
 
+import contextlib
 import difflib
 import re
 import sqlite3
@@ -19,25 +21,27 @@ from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Table
-from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
+from ndl_export.tables.model import BREAKDOWN_FILTER, SYNONYMS, TOPIC_FILTER
 from privacy.doors.shipped import read_yaml
-from sources.reference.places import load_places
 
+_READY = ("gld_children_percent",)
 _STATED: dict[str, Any] = read_yaml(Path(__file__).parent / "vocabulary.yaml")
 _WITH_LABEL = frozenset(_STATED["with_label"])
 COUNTED: dict[str, str] = {name: words["count"] for name, words in _STATED["measures"].items() if "count" in words}
 """Measure that counts the children or responses of a percentage, by the percentage's measure."""
 _PLAIN = frozenset(("children_percent", "children_count"))
-POPULATIONS = frozenset((*_STATED["populations"].values(), *_PLAIN))
-"""Measures that may only say which children another measure is about."""
-CONTEXT = frozenset(_STATED["context"])
-"""Labels of what a figure measures; in a comparison, their categories apply to both sides."""
+TOGETHER = "All councils together"
+"""Name in the database of the area of all councils that take part."""
 _TOKEN = re.compile(r"\d[\d,]*(?:\.\d+)?|[^\W\d_]+(?:['’][^\W\d_]+)?|½|%")
 _READINGS = 6
 _NOT_SEARCHED = frozenset(
     "a an and are at by did do does for from how in is many much of or the to was were what which with".split()
 )
 _COMPARISON = "Comparison"
+
+_OF_MEASURES = ("measure", "opposite")
+_NOUNS = frozenset("child children pupil kid youngster who are were is the a with".split())
+"""Words that add nothing to the name of a group of children."""
 
 Category = tuple[str, str]
 """Label of a filter or topic, and one of its categories: `("Sex", "Female")`."""
@@ -59,6 +63,11 @@ class Statistic:
     opposite: bool = False
 
     @property
+    def positive(self) -> "Statistic":
+        """The statistic itself if it is the opposite of one."""
+        return replace(self, opposite=False)
+
+    @property
     def categories(self) -> str:
         """Its categories in words: `Writing, Female`; empty for all children."""
         return ", ".join(category for _, category in sorted(self.signature))
@@ -77,24 +86,27 @@ class Meaning:
     value: Any
 
 
-_REWRITES = tuple((re.compile(pattern), words) for pattern, words in _STATED["rewrites"])
-
-
-def rewrite(text: str) -> str:
-    """Return a text in lower case, with different words for the same thing replaced by one."""
-    text = text.lower()
-    for pattern, words in _REWRITES:
-        text = pattern.sub(words, text)
-    return text
-
-
 def split_tokens(text: str) -> list[str]:
     """Return words, numbers and percent signs in lower case, without possessive endings."""
     text = text.lower().replace("&", " and ").replace("½", ".5")
     return [re.sub(r"['’]s$", "", token).replace("’", "'") for token in _TOKEN.findall(text)]
 
 
-_NOT_ALONE = frozenset(tuple(split_tokens(name)) for name in _STATED["not_alone"])
+def _stem(token: str) -> str:
+    """Return a word without the ending of its plural."""
+    return token[:-1] if len(token) > 3 and token.endswith("s") and not token.endswith("ss") else token
+
+
+_NOT_ALONE_STEMS = frozenset(" ".join(map(_stem, split_tokens(name))) for name in _STATED["not_alone"])
+
+
+def list_categories(meanings: Iterable[Meaning]) -> list[list[Category]]:
+    """Return the categories that words stand for, each with its alternatives."""
+    together = [each.value for each in meanings if each.kind == "several"]
+    if together:
+        return [[category] for category in together[0]]
+    alternatives = [each.value for each in meanings if each.kind == "category"]
+    return [alternatives] if alternatives else []
 
 
 class Vocabulary:
@@ -106,7 +118,6 @@ class Vocabulary:
         for words, kind, value in self._iter_names():
             if tokens := tuple(split_tokens(words)):
                 self._terms[tokens].setdefault(Meaning(kind, value))
-        self._longest = max(map(len, self._terms))
 
     def _iter_names(self) -> Iterator[tuple[str, str, Any]]:
         """Yield each name, the kind of thing that it names, and the thing."""
@@ -123,9 +134,10 @@ class Vocabulary:
         for row in self.published.query("SELECT filter_label, category, short_name FROM dimension.short_name"):
             if (row["filter_label"], row["category"]) in self.categories:
                 yield row["short_name"], "category", (row["filter_label"], row["category"])
-        for key, names in _STATED["categories"].items():
-            for name in names:
-                yield name, "category", _split_key(key)
+        for label, synonyms in SYNONYMS.items():
+            for category, names in synonyms.items():
+                for name in names:
+                    yield name, "category", (label, category)
         for each in _STATED["several"]:
             yield from self._iter_several(each["categories"], each["names"])
         for measure in _STATED["opposites"]:
@@ -134,11 +146,6 @@ class Vocabulary:
             for measure, names in measures.items():
                 for name in names:
                     yield name, kind, measure
-        # Councils that no release is about are known too, so that a question about one is refused.
-        known = {row["area_code"] for row in self.published.query("SELECT area_code FROM dimension.area")}
-        for place in load_places().values():
-            if place.new_la_code not in known:
-                yield place.la_name, "elsewhere", place.la_name
 
     def _iter_several(self, keys: list[str], names: list[str]) -> Iterator[tuple[str, str, tuple[Category, ...]]]:
         """Yield names of several categories at once; with `{answer}`, one name for each category of the last label."""
@@ -186,25 +193,71 @@ class Vocabulary:
         """Every category that a row has."""
         return frozenset(category for each in self.statistics for category in each.signature)
 
-    def find_term(self, tokens: Sequence[str], at: int) -> tuple[int, tuple[Meaning, ...]]:
-        """Return the token after the longest name that begins at a token, and what it stands for; `at` if none does."""
-        for end in range(min(len(tokens), at + self._longest), at, -1):
-            name = tuple(tokens[at:end])
-            is_number = len(name) == 1 and name[0][0].isdigit()
-            if name in self._terms and name not in _NOT_ALONE and not is_number:
-                return end, tuple(self._terms[name])
-        return at, ()
-
     def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
         """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
         tokens = tuple(split_tokens(words))
-        found = tuple(each for each in self._terms.get(tokens, ()) if each.kind in kinds)
+        stems = tuple(_stem(token) for token in tokens)
+        without_nouns = tuple(stem for stem in stems if stem not in _NOUNS)
+        named = (self._terms.get(tokens, ()), *(self._by_stem.get(each, ()) for each in (stems, without_nouns)))
+        found = next((own for each in named if (own := tuple(m for m in each if m.kind in kinds))), ())
         if not found:
             known = [name for meaning, names in self._names_of.items() if meaning.kind in kinds for name in names]
             near = difflib.get_close_matches(" ".join(tokens), dict.fromkeys(known), n=3, cutoff=0.3)
             nearest = f" Nearest: {', '.join(near)}." if near else ""
-            raise NotPublished(f"The release has no {' or '.join(kinds)} called “{words}”.{nearest}")
+            what = " or ".join(dict.fromkeys("measure" if each in _OF_MEASURES else "group" for each in kinds))
+            raise NotPublished(f"The release has no {what} called “{words}”.{nearest}")
         return found
+
+    def read_question(self, question: str) -> list[Statistic]:
+        """Return the statistics that the names in a question lead to; none if they lead to no row."""
+        measures: dict[str, set[str]] = {}
+        groups: list[list[Category]] = []
+        tokens = [_stem(token) for token in split_tokens(question)]
+        at = 0
+        while at < len(tokens):
+            end, meanings = self._find_name(tokens, at)
+            for kind in ("measure", "opposite"):
+                if values := {each.value for each in meanings if each.kind == kind}:
+                    measures.setdefault(kind, set()).update(values)
+            named = list_categories(meanings)
+            groups += [each for each in named if each not in groups]
+            at = max(end, at + 1)
+        plain = measures.get("measure", set())
+        opposite = measures.get("opposite", set())
+        labels = {label for group in groups for label, _ in group}
+        # Of a group of children that is named without a measure, people mean how ready it was.
+        usual = [(), _READY] if labels - self._characteristics else [_READY, ()]
+        for meant in map(frozenset, [*filter(None, (plain | opposite, plain)), *usual]):
+            if meant or groups:
+                with contextlib.suppress(NotPublished):
+                    return self.find_statistics(meant, groups, bool(opposite & meant))
+        return []
+
+    @cached_property
+    def _characteristics(self) -> set[str]:
+        """Labels of the groups of children whose good level of development is counted exactly."""
+        return {label for each in self.statistics if each.table == "gld_headline" for label, _ in each.signature}
+
+    def _find_name(self, tokens: Sequence[str], at: int) -> tuple[int, list[Meaning]]:
+        """Return the token after the longest name that begins at a token, and what it stands for; `at` if none does."""
+        for end in range(min(len(tokens), at + self._longest), at, -1):
+            name = tuple(tokens[at:end])
+            if name in self._by_stem and " ".join(name) not in _NOT_ALONE_STEMS:
+                return end, self._by_stem[name]
+        return at, []
+
+    @cached_property
+    def _by_stem(self) -> dict[tuple[str, ...], list[Meaning]]:
+        found: dict[tuple[str, ...], list[Meaning]] = defaultdict(list)
+        for name, meanings in self._terms.items():
+            asked = [each for each in meanings if each.kind in ("measure", "opposite", "category", "several")]
+            if asked and not (len(name) == 1 and name[0].isdigit()):
+                found[tuple(map(_stem, name))] += asked
+        return found
+
+    @cached_property
+    def _longest(self) -> int:
+        return max(map(len, self._by_stem))
 
     def find_statistics(
         self, measures: Collection[str], groups: Iterable[Collection[Category]], opposite: bool = False
@@ -239,11 +292,6 @@ class Vocabulary:
         if not found:
             raise NotPublished(self._describe_nearest(meant, chosen))
         return list(found.values())
-
-    def find_counterpart(self, category: Category) -> Category | None:
-        """Return the category of all other children, such as boys of girls, if there is one."""
-        other = _STATED["counterparts"].get(": ".join(category))
-        return (category[0], other) if other else None
 
     def list_names(self, statistic: Statistic) -> list[str]:
         """Return all names of a statistic's measure and categories."""
@@ -292,7 +340,12 @@ class Index:
         self._database.executemany("INSERT INTO statistic VALUES (?, ?)", rows)
 
     def search(self, words: str, limit: int = 10) -> list[Statistic]:
-        """Return the statistics that fit best, those with all words in their names first."""
+        """Return the statistics that fit best: those that names in the words lead to, then those with all the words."""
+        read = self._vocabulary.read_question(words)
+        found = [*read, *(each for each in self._search_words(words, limit) if each not in read)]
+        return found[:limit]
+
+    def _search_words(self, words: str, limit: int) -> list[Statistic]:
         tokens = [f'"{token}"' for token in split_tokens(words) if token not in _NOT_SEARCHED]
         if not tokens:
             return []
@@ -314,25 +367,40 @@ class Index:
         return names, f"{table.title} {table.description} {table.get_measure(statistic.measure).description}"
 
 
-def describe_statistic(statistic: Statistic) -> dict[str, str]:
+_SHARE = "{value} of {who} in {area} {did} in {cohort}"
+_ANY = "{area}, {categories}, {cohort}: {value}"
+
+
+def word_statistic(statistic: Statistic) -> dict[str, str]:
     """Return the sentence that states a figure of a statistic (`said`), and words for it.
 
-    They are the children (`who`), such as `girls (First language: English)`, all `categories`, and what it measures
-    (`what`): the categories that the measure's own sentence names, or all of them if it names none.
+    They are the children (`who`), such as `girls (First language: English)`, what they did (`did`), and all
+    `categories`.
     """
-    stated = _STATED["measures"].get(statistic.measure, {"said": "{area}, {categories}, {cohort}: {value}"})
+    stated = _STATED["measures"].get(statistic.measure, {"said": _ANY})
     words = {
         label: f"{label}: {category}" if label in _WITH_LABEL else category
         for label, category in sorted(statistic.signature)
     }
     measured = [label for label in words if label in stated.get("what", ())]
     noun = _STATED["nouns"].get(words.get("Sex"), "children")
-    groups = [words[label] for label in words if label not in measured and (label != "Sex" or noun == "children")]
+    groups = [label for label in words if label not in measured and (label != "Sex" or noun == "children")]
+    of = dict(statistic.signature)
+    described = {label: _STATED["children"].get(f"{label}: {of[label]}") for label in groups}
+    noun = " ".join((noun, *filter(None, described.values())))
+    groups = [words[label] for label in groups if not described[label]]
+    named = {"what": ", ".join(words[label] for label in measured) or statistic.categories}
+    named |= {"categories": statistic.categories or "all children"}
+    who = stated.get("who", "{who}").format(who=f"{noun} ({', '.join(groups)})" if groups else noun)
+    did = stated.get("opposite" if statistic.opposite else "did", statistic.measure)
+    own = [_STATED["groups"].get(": ".join(each)) for each in statistic.signature if each[0] in measured]
+    if statistic.measure == "children_percent" and not statistic.opposite and len(own) == 1 and own[0]:
+        did = own[0]
     return {
-        "said": stated["said"],
-        "who": f"{noun} ({', '.join(groups)})" if groups else noun,
-        "what": ", ".join(words[label] for label in measured) or statistic.categories,
-        "categories": statistic.categories or "all children",
+        "said": stated.get("said", _SHARE),
+        "who": who,
+        "did": did.format(**named),
+        "categories": named["categories"],
     }
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import quote, unquote
 
 import duckdb
@@ -23,7 +24,8 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.api import shapes
 from ndl_export.facts import description, missing
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import TITLE, Release, read_releases
+from ndl_export.facts.release_facts import QUOTES_FILE, SITE_FOLDER, TITLE, Release, read_releases
+from ndl_export.facts.row_hashes import prove_rows
 from ndl_export.files import signing, whole_files
 from ndl_export.tables import Table
 from ndl_export.tables.rows import list_levels
@@ -91,6 +93,27 @@ def build_documents(found: Sequence[Release], sums: Mapping[str, str]) -> dict[s
     plain = schemas | {"openapi.json": shapes.build_openapi(LICENCE, found[-1].version)}
     written = {name: json.dumps(each, ensure_ascii=False, indent=2).encode() + b"\n" for name, each in plain.items()}
     return written | {name: format_document(each) for name, each in documents.items()}
+
+
+def build_quotes(release_dir: Path, found: Sequence[Release]) -> dict[str, bytes]:
+    """Return the sentences of the newest release that may be quoted, and their proofs, by path and area."""
+    newest = facts.find_newest_release(found)
+    file = release_dir / newest.version / SITE_FOLDER / QUOTES_FILE if newest else None
+    if newest is None or file is None or not file.is_file():
+        return {}
+    quotes: dict[str, dict[str, Any]] = json.loads(file.read_bytes())
+    figures = {code: [figure for quote in each["said"] for figure in quote["figures"]] for code, each in quotes.items()}
+    rows = {code: {(each["table"], each["row"]) for each in own} for code, own in figures.items()}
+    # The rows of all areas at once, because each proof hashes whole tables.
+    whole = prove_rows(release_dir / newest.version, sorted(set().union(*rows.values())))
+    documents: dict[str, BaseModel] = {}
+    for code, each in quotes.items():
+        evidence = whole | {"rows": [row for row in whole["rows"] if (row["table"], row["row"]) in rows[code]]}
+        proof = {"figures": figures[code], "notice": newest.notice, "evidence": [evidence]}
+        quoted = dict(build_about(newest)) | each
+        documents[f"{shapes.QUOTES}/{code}.json"] = shapes.QuotesOfArea.model_validate(quoted)
+        documents[f"{shapes.PROOFS}/{code}.json"] = shapes.Proof.model_validate(proof)
+    return {name: format_document(document) for name, document in documents.items()}
 
 
 def build_about(release: Release) -> shapes.About:
@@ -255,30 +278,43 @@ def publish_api(release_dir: Path) -> None:
     sums = {each.version: hash_sums_file(release_dir, each.version) for each in found}
     wanted = {each.version: _hash_inputs(each, sums[each.version]) for each in found}
     made = _read_made_from(place)
-    for folder in (place, place / RELEASES_FOLDER, place / "schemas"):
+    below = [place / name for name in (RELEASES_FOLDER, "schemas", shapes.QUOTES, shapes.PROOFS)]
+    for folder in (place, *below):
         folder.mkdir(parents=True, exist_ok=True)
-    for folder in (place.parent, place, place / RELEASES_FOLDER, place / "schemas"):
+    for folder in (place.parent, place, *below):
         folder.chmod(whole_files.FOLDER_MODE)
     for release in found:
         if made.get(release.version) != wanted[release.version]:
             _write_figures(release_dir, release)
     for gone in {path.name for path in (place / RELEASES_FOLDER).iterdir()} - sums.keys():
         shutil.rmtree(place / RELEASES_FOLDER / gone)
-    documents = build_documents(found, sums) | {MADE_FROM_FILE: whole_files.format_json(wanted)}
+    quotes = build_quotes(release_dir, found)
+    for kind in (shapes.QUOTES, shapes.PROOFS):
+        for old in (place / kind).iterdir():
+            if f"{kind}/{old.name}" not in quotes:
+                old.unlink()
+    documents = build_documents(found, sums) | quotes | {MADE_FROM_FILE: whole_files.format_json(wanted)}
     for name in sorted(documents, key=lambda name: (name == INDEX, name)):
         whole_files.write_whole(place / name, documents[name])
 
 
 def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
-    """Build the analyst database of these releases, oldest first, and the table `figures` of `select_figures`."""
+    """Make tables `figures` (of `select_figures`) and `releases.current` of these releases, oldest first, in memory."""
     add_all(Database(connection, comments=False), list(found))
-    select_figures(connection)
+    connection.execute("ATTACH ':memory:' AS served; CREATE SCHEMA served.releases")
+    connection.execute("CREATE TABLE served.releases.current AS FROM releases.current")
+    select_figures(connection, database="served")
+    # The analyst database takes four times the memory of the figures, most of it for indexes.
+    connection.execute("USE served; DETACH memory")
 
 
-def select_figures(connection: duckdb.DuckDBPyConnection, version: str | None = None) -> None:
-    """Create the table `figures` in memory, in order of `position`, from an analyst database: of one release or all."""
+def select_figures(connection: duckdb.DuckDBPyConnection, version: str | None = None, database: str = "memory") -> None:
+    """Create the table `figures`, in order of `position`, from an analyst database: of one release or all.
+
+    `database` is one in memory.
+    """
     connection.execute(
-        f"""CREATE TABLE memory.figures AS
+        f"""CREATE TABLE {database}.figures AS
         SELECT f.*, row_number() OVER (ORDER BY r.position, t.rowid, "row", m.rowid) AS position
         FROM ({FIGURES}) AS f
         JOIN releases.release AS r ON r.release_version = f.release

@@ -8,7 +8,7 @@ import difflib
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
+from ndl_export.facts.known_publishers import NOT_CHECKED, Trust, UnknownPublisher, check_releases
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
 from ndl_export.files.signing import SUMS_FILE
@@ -67,20 +68,21 @@ class Page:
 class Snapshot:
     """Everything published at one moment: documents by path, and the figures of every release in a database.
 
-    Raises `NothingReleased` if there is no release, and `UnreadableWithdrawals`.
+    Raises `NothingReleased` if there is no release, `UnreadableWithdrawals`, and what `check_releases` raises.
     """
 
-    def __init__(self, release_dir: Path) -> None:
-        found = read_releases(release_dir)
-        if not found:
+    def __init__(self, release_dir: Path, signers: Collection[str] = (), known: Path | None = None) -> None:
+        if not list_versions(release_dir):
             raise NothingReleased(f"{release_dir} holds no release bundle")
+        self.signature = check_releases(release_dir, Trust(str(release_dir.resolve()), signers, known))
+        found = read_releases(release_dir)
         self.releases = {release.version: release for release in found}
         sums = {each.version: documents.hash_sums_file(release_dir, each.version) for each in found}
-        self.documents = documents.build_documents(found, sums)
+        self.documents = documents.build_documents(found, sums) | documents.build_quotes(release_dir, found)
         self.areas = {area.code: area.name for area in documents.build_areas(found).areas}
         tables = list(documents.iter_tables(found))
         self.tables = {table.name: [entry.name for entry in table.filters] for table in tables}
-        self._connection = database.open_in_memory()
+        self._connection = database.open_in_memory(threads="1")
         documents.load_figures(self._connection, found)
         # A stranger's query must not read any file.
         self._connection.execute("SET enable_external_access = false; SET lock_configuration = true")
@@ -167,6 +169,12 @@ class Snapshot:
                 self._files[version] = listed
         return self._files[version]
 
+    def get_quotes(self, folder: str, area: str) -> bytes:
+        """Return the document of an area's sentences, or of their proof. Raises `UnknownName`."""
+        if f"{folder}/{area}.json" not in self.documents:
+            raise UnknownName("area", area, self.areas)
+        return self.documents[f"{folder}/{area}.json"]
+
     def get_release(self, version: str) -> Release:
         """Return a release. Raises `UnknownName`."""
         if version not in self.releases:
@@ -199,8 +207,8 @@ def _build_csv_columns(filters: Sequence[str]) -> list[str]:
 class Latest:
     """The newest snapshot of a release directory, made again when a release is published or withdrawn."""
 
-    def __init__(self, release_dir: Path) -> None:
-        self._release_dir = release_dir
+    def __init__(self, release_dir: Path, signers: Collection[str] = (), known: Path | None = None) -> None:
+        self._release_dir, self._signers, self._known = release_dir, signers, known
         self._lock = Lock()
         self._seen: object = None
         self._look_at = 0.0
@@ -213,15 +221,20 @@ class Latest:
         except NothingReleased:
             return 0
 
+    @property
+    def signature(self) -> str:
+        """A sentence on whether the signatures of what is served were checked."""
+        return self._snapshot.signature if self._snapshot else f"{NOT_CHECKED}: nothing is published yet."
+
     def get(self) -> Snapshot:
         """Return the snapshot. Raises `NothingReleased`."""
         # One reader waits for the new snapshot; the others get the old one meanwhile.
         if time.monotonic() >= self._look_at and self._lock.acquire(blocking=self._snapshot is None):
             try:
                 if (seen := _look(self._release_dir)) != self._seen or self._snapshot is None:
-                    self._snapshot, self._seen = Snapshot(self._release_dir), seen
+                    self._snapshot, self._seen = Snapshot(self._release_dir, self._signers, self._known), seen
                 self._look_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            except (UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
+            except (UnknownPublisher, UnreadableWithdrawals, OSError, ValueError, KeyError, pa.ArrowException):
                 # Perhaps a bundle is still being copied. The next look tries again.
                 if self._snapshot is None:
                     raise

@@ -5,15 +5,18 @@ ETag, and a reader's copy is checked before it is used again, because a withdraw
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterable, MutableMapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
+from anyio import to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ndl_export.analyst_db.build import NothingReleased
@@ -28,6 +31,10 @@ MOST_FIGURES, FIGURES = 1_000, 100
 """Largest and usual number of figures on a page."""
 LONGEST_QUERY, LONGEST_PATH, MOST_VALUES = 2_000, 200, 50
 """Longest query and path in bytes, and the largest number of values of one parameter."""
+_AT_ONCE = 2
+"""Requests that are answered at the same time, while others wait: a page of 1,000 figures takes 10 MB."""
+_COMPRESSION = 5
+"""Level of gzip: figures take a tenth of their size, and higher levels twice the time for little more."""
 _ROOT = f"/{description.API_FOLDER}"
 _TEMPLATES = Path(__file__).parent / "templates"
 _HEADERS = {
@@ -36,6 +43,8 @@ _HEADERS = {
     b"content-security-policy": b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
     b" frame-ancestors 'none'",
 }
+_SIGNATURE = b"readiness-signature"
+"""Header that says whether the signatures of the releases were checked."""
 _FILTERS = {
     "name": "filters",
     "in": "query",
@@ -44,10 +53,19 @@ _FILTERS = {
     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
     "description": "Any filter of a table and its category, such as sex=Female; see tables.json",
 }
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": shapes.Problem, "description": words}
-    for status, words in ((404, "There is none"), (422, "A parameter or a value that does not exist"))
+_PROBLEMS = {
+    404: "There is none",
+    414: "The address is too long",
+    422: "A parameter or a value that does not exist",
+    503: "Nothing is published yet",
 }
+"""Refusals, by status."""
+
+
+@asynccontextmanager
+async def _limit_threads(_: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = _AT_ONCE
+    yield
 
 
 def create_app(latest: Latest) -> FastAPI:
@@ -58,6 +76,7 @@ def create_app(latest: Latest) -> FastAPI:
         description="Published figures with intervals, flags and units. Show notices and withdrawals, and cite.",
         license_info={"name": documents.LICENCE.name, "url": documents.LICENCE.url},
         openapi_url=f"{_ROOT}/openapi.json",
+        lifespan=_limit_threads,
         # FastAPI's pages fetch scripts from another host, so `/` has a page of our own.
         docs_url=None,
         redoc_url=None,
@@ -65,14 +84,16 @@ def create_app(latest: Latest) -> FastAPI:
     _add_documents(app, latest)
     _add_figures(app, latest)
     _add_problems(app)
+    _describe_problems(app)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["GET", "HEAD"],
         allow_headers=["If-None-Match"],
-        expose_headers=["ETag", "Link", "X-Total-Count"],
+        expose_headers=["ETag", "Link", "X-Total-Count", _SIGNATURE.decode()],
     )
-    app.add_middleware(Guard)
+    app.add_middleware(GZipMiddleware, compresslevel=_COMPRESSION)
+    app.add_middleware(Guard, latest=latest)
     return app
 
 
@@ -82,7 +103,6 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
     def add(path: str, answer: Callable[..., Response]) -> None:
         summary, shape, _ = shapes.RESOURCES[path]
         responses: dict[int | str, dict[str, Any]] = {200: {"model": shape}}
-        responses |= _PROBLEMS if "{" in path else {}
         app.get(f"{_ROOT}{path}", summary=summary, name=shape.__name__, responses=responses)(answer)
 
     def add_plain(path: str) -> None:
@@ -109,9 +129,17 @@ def _add_documents(app: FastAPI, latest: Latest) -> None:
         page = kit.render(_TEMPLATES, "reference.html.j2", api=app.openapi(), root=_ROOT)
         return _answer(request, page.encode(), "text/html; charset=utf-8")
 
+    def answer_quotes(request: Request, area: str) -> Response:
+        return _answer(request, latest.get().get_quotes(shapes.QUOTES, area))
+
+    def answer_proof(request: Request, area: str) -> Response:
+        return _answer(request, latest.get().get_quotes(shapes.PROOFS, area))
+
+    add(f"/{shapes.QUOTES}/{{area}}.json", answer_quotes)
+    add(f"/{shapes.PROOFS}/{{area}}.json", answer_proof)
     add("/releases/{version}/index.json", answer_files)
     add("/releases/{version}/{table}/{area}.json", answer_area)
-    app.get(f"{_ROOT}/schemas/{{name}}.json", summary="JSON Schema of a document", responses=_PROBLEMS)(answer_schema)
+    app.get(f"{_ROOT}/schemas/{{name}}.json", summary="JSON Schema of a document")(answer_schema)
     app.get("/", include_in_schema=False)(answer_reference)
 
 
@@ -125,7 +153,7 @@ def _add_figures(app: FastAPI, latest: Latest) -> None:
     @app.get(
         f"{_ROOT}/figures",
         summary="Figures by any of their names",
-        responses=responses | _PROBLEMS,
+        responses=responses,
         openapi_extra={"parameters": [_FILTERS]},
     )
     def find_figures(
@@ -207,11 +235,24 @@ def _refuse(status: int, title: str, detail: str, nearest: Iterable[str] = ()) -
     return Response(documents.format_document(problem), status, media_type="application/problem+json", headers=headers)
 
 
+def _describe_problems(app: FastAPI) -> None:
+    """Add the refusals of each operation to the description: those of FastAPI are not what is answered here."""
+    described = app.openapi()
+    described["components"]["schemas"] |= {"Problem": shapes.Problem.model_json_schema()}
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path, methods in described["paths"].items():
+        statuses = {414, 503} | ({404} if "{" in path else set()) | ({422} if path == f"{_ROOT}/figures" else set())
+        for operation in methods.values():
+            kept = {status: each for status, each in operation["responses"].items() if status == "200"}
+            refusals = {str(each): {"description": _PROBLEMS[each], "content": content} for each in sorted(statuses)}
+            operation["responses"] = kept | refusals
+
+
 class Guard:
     """Refuses addresses that are too long, answers HEAD as GET without content, and adds headers to every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, latest: Latest) -> None:
+        self.app, self.latest = app, latest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -220,7 +261,11 @@ class Guard:
 
         async def send_guarded(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_HEADERS.items()]
+                message["headers"] = [
+                    *message["headers"],
+                    *_HEADERS.items(),
+                    (_SIGNATURE, self.latest.signature.encode()),
+                ]
             elif is_head:
                 message["body"] = b""
             await send(message)

@@ -171,6 +171,33 @@ class FiguresOfArea(About):
     figures: list[Figure]
 
 
+class Quote(_Shape):
+    """A sentence that may be quoted with its source, and the claim that `readiness check-claim` calls supported."""
+
+    sentence: str
+    claim: dict[str, Any] = Field(description="The claim in parts")
+    figures: list[Figure]
+
+
+class QuotesOfArea(About):
+    """Sentences about an area in its newest cohort, and what the figures cannot say."""
+
+    area_code: str
+    area_name: str
+    said: list[Quote]
+    unsaid: list[str]
+    source: str = Field(description="Quote it with each sentence")
+    proof: str = Field(description="Address of the proof of the figures")
+
+
+class Proof(_Shape):
+    """Figures with the hashes that lead to the release's signature: an answer for `check_answer.py`."""
+
+    figures: list[Figure]
+    notice: str
+    evidence: list[dict[str, Any]]
+
+
 class TableFiles(_Shape):
     table: str
     title: str
@@ -222,6 +249,8 @@ DOCUMENTS: dict[str, type[_Shape]] = {
     "cohorts": Cohorts,
     "release-files": ReleaseFiles,
     "figures-of-area": FiguresOfArea,
+    "quotes-of-area": QuotesOfArea,
+    "proof": Proof,
     "figure": Figure,
 }
 """Shapes of the static files, by the name of their JSON Schema."""
@@ -232,6 +261,8 @@ def build_schema(name: str) -> dict[str, Any]:
     return {"$schema": _DIALECT} | DOCUMENTS[name].model_json_schema(mode="serialization")
 
 
+QUOTES, PROOFS = "quotes", "proofs"
+"""Folders of the sentences that may be quoted, and of the proofs of their figures."""
 _VERSION = {"name": "version", "description": "Version of a release; see releases.json"}
 _TABLE = {"name": "table", "description": "Name of a table; see tables.json"}
 _AREA = {"name": "area", "description": "Code of an area; see areas.json"}
@@ -247,6 +278,8 @@ RESOURCES: dict[str, tuple[str, type[_Shape], tuple[dict[str, str], ...]]] = {
         FiguresOfArea,
         (_VERSION, _TABLE, _AREA),
     ),
+    f"/{QUOTES}/{{area}}.json": ("Sentences about an area that may be quoted", QuotesOfArea, (_AREA,)),
+    f"/{PROOFS}/{{area}}.json": ("Proof of the figures of these sentences", Proof, (_AREA,)),
 }
 """Summary, shape and parameters of every resource, by path below the folder of the API."""
 

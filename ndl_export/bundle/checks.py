@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ndl_export.facts.missing import list_missing_councils
+from ndl_export.facts.missing import list_missing_councils, list_missing_records
 from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, definition, geography, schema
@@ -44,9 +44,12 @@ def build_table_layouts(
     """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
     on_request = {each.name: each for each in requested}
     areas = {
-        (family, cohort): geography.list_geographies(councils, list_missing_councils(missing.get(cohort, {}), family))
+        (family, cohort): geography.list_geographies(
+            councils, list_missing_councils(absent, family), list_missing_records(absent)
+        )
         for family in FAMILIES
         for cohort in cohorts
+        for absent in [missing.get(cohort, {})]
     }
     details = {key: parse_detail(plan) for key, plan in plans.items()}
     found = {}

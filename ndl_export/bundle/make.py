@@ -15,14 +15,17 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.analyst_db import build, changes
+from ndl_export.answers.published import Published
+from ndl_export.answers.questions import Questions
+from ndl_export.answers.quotes import list_all_quotes
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused, refresh
-from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.documents import pages, workbook
 from ndl_export.facts import description, missing, noisy_counts, release_facts
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.on_request import ON_REQUEST_FILE
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER, Earlier, ReleaseFacts
+from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, build_row_hashes, read_check_script
 from ndl_export.files import signing, whole_files
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, list_changed, read_sums
@@ -159,6 +162,8 @@ def _build_files(
     files[noisy_counts.NOISE_COVARIANCE_FILE] = noisy_counts.format_cells(covariance, facts.version)
     with build.open_analyst_database(facts, tables) as (connection, script):
         concluded = query_conclusions(connection, facts.cohorts)
+        published = Published(connection, [release_facts.build_release(facts, tables)])
+        quotes = list_all_quotes(Questions(published))
     files |= build.build_analyst_files(facts, script)
     files |= {name: text.encode() for name, text in _render_pages(facts, tables, earlier).items()}
     notice = {"notice": facts.notice} if facts.notice else {}
@@ -174,7 +179,7 @@ def _build_files(
     files[records.CITATION_FILE] = records.build_citation(described).encode()
     # After all other records, because it lists them with size and hash; the pages link to everything.
     files[DATAPACKAGE_FILE] = whole_files.format_json(records.build_datapackage(facts, files))
-    page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded)
+    page = build_site_files(facts, tables, files, files.keys() | {SUMS_FILE, SIGNATURE_FILE}, concluded, quotes)
     files |= {f"{SITE_FOLDER}/{name}": content for name, content in page.items()}
     # Last, because the sums cover every file but themselves and their signature.
     return files | signing.sign_files(signing_key, files)

@@ -18,9 +18,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import BundleRefused, refresh
 from ndl_export.facts import synthetic
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, explain_absence, load_withdrawals
 from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren

@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ndl_export.bundle import read
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE
-from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.documents.pages import FIXED_NAMES
 from ndl_export.documents.workbook import build_table_sheet, find_differing_sheets
-from ndl_export.facts import missing, noisy_counts, release_facts
+from ndl_export.facts import bundle_reader, missing, noisy_counts, release_facts
 from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER
+from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes
 from ndl_export.files import signing, stores
 from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
@@ -101,7 +100,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
     shown = stores.hide_query(place).rstrip("/") if isinstance(place, str) else str(place)
     name = shown.rpartition("/")[2]
     try:
-        folder, files = read.read_files(place)
+        folder, files = bundle_reader.read_files(place)
     except ValueError as error:
         return Verification(shown, None, None, trusted is not None, (Fault(name, str(error)),))
     version, faults = None, find_integrity_faults(files, trusted)
@@ -127,7 +126,7 @@ def verify(bundle: Path | str, trusted_key: Path | None = None) -> Verification:
 def _explain_withdrawal(place: Path | str, version: str | None) -> str | None:
     """Return what the bundle's release directory says about its withdrawal, or None if it is not withdrawn."""
     try:
-        found = read.read_withdrawal(place, version) if version else None
+        found = bundle_reader.read_withdrawal(place, version) if version else None
     except (release_facts.UnreadableWithdrawals, stores.StoreError) as error:
         return str(error)
     return found.sentence if found else None

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table, schema
 from ndl_export.tables.geography import LOCAL_AUTHORITY, Missing, MissingByCohort, list_geographies
+from ndl_export.tables.rows import list_rows
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
@@ -29,6 +30,17 @@ class Source(NamedTuple):
 
 
 SOURCES = {name: Source(*stated) for name, stated in read_yaml(Path(__file__).parent / "sources.yaml").items()}
+RECORDS = {
+    attribute.sent_as: attribute for family in FAMILIES.values() for attribute in family.attributes if attribute.sent_as
+}
+"""Kinds of record of a source that some councils do not send, as `source/code`, with the attribute that needs them."""
+MOST_NAMED = 12
+"""More councils are counted, not named."""
+
+
+def list_missing_records(missing: Missing) -> dict[str, tuple[str, ...]]:
+    """Return the councils that do not send each kind of record, also because they have not sent its source."""
+    return {kind: tuple(sorted({*missing.get(kind, ()), *missing.get(kind.partition("/")[0], ())})) for kind in RECORDS}
 
 
 def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
@@ -37,12 +49,15 @@ def list_missing_councils(missing: Missing, family: str) -> tuple[str, ...]:
 
 
 def format_missing(missing: MissingByCohort) -> list[str]:
-    """List the missing sources as `Halton: no EYFS Profile`, after `2024/25:` if there are several cohorts."""
-    return [
-        f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
-        for cohort, prefix in _label_cohorts(missing)
-        for source, council in _list_pairs(missing[cohort])
-    ]
+    """List what is missing as `Halton: no EYFS Profile`, after `2024/25:` if there are several cohorts."""
+    found = []
+    for cohort, prefix in _label_cohorts(missing):
+        for source, council in _list_pairs(missing[cohort]):
+            found.append(
+                f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
+            )
+        found += [f"{prefix}{who}: {what}" for _, who, what in _iter_records(missing[cohort])]
+    return found
 
 
 def explain_missing(
@@ -58,6 +73,16 @@ def explain_missing(
             what = f"no {SOURCES[source].title}" if source else "nothing"
             effects = [*effects, SOURCES[source].effect] if source else [_explain_not_available(tables)]
             found.append(f"{prefix}{get_place(council).la_name}: {what}; {'; '.join(filter(None, effects))}")
+        for kind, who, what in _iter_records(missing[cohort]):
+            needing = (
+                name
+                for name, table in tables.items()
+                if any(kind in row.needs for row in list_rows(table, all_together=True))
+            )
+            found.append(
+                f"{prefix}{who}: {what}; rows about it in {_format_tables(needing)} are"
+                f" `{schema.Flag.NOT_AVAILABLE}` (not available), also in areas with any of these councils"
+            )
         found += [prefix + left_out for left_out in _explain_areas_left_out(missing[cohort], taking_part, tables)]
     return found
 
@@ -68,7 +93,7 @@ def find_faults(missing: MissingByCohort, councils: Collection[str], cohorts: Co
         return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
     found = []
     for absent in missing.values():
-        found += [f"there is no source {source}" for source in absent if source not in SOURCES]
+        found += [f"there is no source {source}" for source in absent if source not in (*SOURCES, *RECORDS)]
         found += [
             f"{council} is stated to have sent no {source}, and does not take part"
             for source, named in absent.items()
@@ -88,6 +113,14 @@ def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
     return [("", council) for council in sorted(nothing)] + [
         (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
     ]
+
+
+def _iter_records(missing: Missing) -> Iterator[tuple[str, str, str]]:
+    """Yield each kind of record that councils with its source do not send, with their names and what is missing."""
+    for kind, attribute in RECORDS.items():
+        if councils := missing.get(kind):
+            names = _format_names(councils) if len(councils) <= MOST_NAMED else f"{len(councils)} councils"
+            yield kind, names, f"no or hardly any {attribute.label.lower()}"
 
 
 def _format_tables(tables: Iterable[str]) -> str:

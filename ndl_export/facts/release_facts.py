@@ -268,6 +268,8 @@ PRIVACY_RECORD_FILE = "privacy_statement.json"
 WITHDRAWN_FILE = "withdrawn.json"
 SITE_FOLDER = "site"
 """The release page: the only folder in a bundle, and copied beside the bundles."""
+QUOTES_FILE = "quotes.json"
+"""The sentences of the page that may be quoted, by code of the area, in the folder of the page."""
 
 
 class UnreadableWithdrawals(Exception):

@@ -41,6 +41,22 @@ def list_changed(files: Mapping[str, bytes], expected: Mapping[str, str]) -> lis
     )
 
 
+def read_signed(files: Mapping[str, bytes | None]) -> tuple[dict[str, str], str]:
+    """Return the sums of a bundle by file name, and the fingerprint of the key that signed them.
+
+    `files` are its sums, signature and public key by name. Raises ValueError if one is missing or does not fit.
+    """
+    sums, signature, public = (files.get(name) for name in (SUMS_FILE, SIGNATURE_FILE, PUBLIC_KEY_FILE))
+    if sums is None or signature is None or public is None:
+        raise ValueError(f"{SUMS_FILE}, its signature or {PUBLIC_KEY_FILE} is missing")
+    listed = read_sums(sums)
+    if not is_signed(public, sums, signature):
+        raise ValueError(f"{SIGNATURE_FILE} is not the signature of {SUMS_FILE}")
+    if listed.get(PUBLIC_KEY_FILE) != hashlib.sha256(public).hexdigest():
+        raise ValueError(f"{PUBLIC_KEY_FILE} is not as in {SUMS_FILE}")
+    return listed, compute_fingerprint(public)
+
+
 class UnusableKey(ValueError):
     """A file that is not an Ed25519 key in PEM. The message names the file, never its content."""
 

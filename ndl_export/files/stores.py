@@ -7,15 +7,18 @@ error is a `StoreError` with one sentence that contains neither credentials nor 
 
 import io
 import posixpath
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ndl_export.files.archive import LARGEST
 from privacy.doors.files import sync
 from privacy.doors.shipped import read_yaml
 
@@ -58,7 +61,10 @@ _S3, _AZURE, _WEB = {"s3", "s3a"}, {"abfs", "abfss", "az"}, {"http", "https"}
 _WHOLE_AT_ONCE = _S3 | _AZURE | {"memory"}
 _OF_THE_EXTRA = _S3 | _AZURE | _WEB
 _STAGING = ".sending"
+_OK = 200
 _CHUNK = 2**20  # bytes read at a time from a web server
+_LONGEST = 3600.0
+"""Seconds that all reading from a web server may take, if nothing else is said."""
 
 _WHAT: dict[str, str] = read_yaml(Path(__file__).parent / "store_errors.yaml")
 """Explanation of an error by its class or a base class, for every store library; the first match is used."""
@@ -90,6 +96,27 @@ def get_media_type(name: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
+class Allowance:
+    """What may be read from a web server, over all files together: bytes, and seconds from now on."""
+
+    def __init__(self, most_bytes: int = LARGEST, seconds: float = _LONGEST) -> None:
+        self._left, self._until, self._lock = most_bytes, time.monotonic() + seconds, Lock()
+
+    def get_seconds(self) -> float:
+        """Return the seconds that are left. Raises `StoreError` if there are none."""
+        if (left := self._until - time.monotonic()) <= 0:
+            raise StoreError("reading it takes too long, so no more was read")
+        return left
+
+    def take(self, size: int) -> None:
+        """Count bytes that were read. Raises `StoreError` if they are too many, or came too late."""
+        self.get_seconds()
+        with self._lock:
+            self._left -= size
+            if self._left < 0:
+                raise StoreError("it holds more bytes than releases have, so no more was read")
+
+
 @dataclass(frozen=True)
 class Store:
     """A folder in a store: `url` is for messages, `root` is its path in `system`. File names are relative to it."""
@@ -99,6 +126,8 @@ class Store:
     system: "AbstractFileSystem"
     root: str
     query: str = ""
+    allowance: Allowance = field(default_factory=Allowance)
+    """What may be read if it is a web server, whose owner may be anybody."""
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return a file's content; None if it is missing. Raises `StoreError`, also above `limit` bytes."""
@@ -121,17 +150,36 @@ class Store:
 
     def _stream(self, name: str, limit: int) -> bytes:
         """Read a file from a web server, which may not announce its size."""
+        from aiohttp import ClientTimeout  # imported here because it comes with the extra
+
         content = io.BytesIO()
+        how = {
+            # Another address may be inside the reader's network, and what is there must not reach a message.
+            "allow_redirects": False,
+            # A thousandth of what it unpacks to may arrive, so nothing compressed is asked for or unpacked.
+            "headers": {"Accept-Encoding": "identity"},
+            "auto_decompress": False,
+            # Over the whole answer, because a server may send its head one byte at a time.
+            "timeout": ClientTimeout(total=self.allowance.get_seconds()),
+        }
         # Without a size, fsspec asks for it first, and then an unreachable server looks like one without the file.
-        with self.system.open(self._build_path(name) + self.query, "rb", block_size=0, size=1) as file:
+        with self.system.open(self._build_path(name) + self.query, "rb", block_size=0, size=1, **how) as file:
+            if file.r.status != _OK:
+                raise self._build_refusal(name, "leads to another address, which is not followed")
+            if file.r.headers.get("Content-Encoding", "identity") != "identity":
+                raise self._build_refusal(name, "is sent compressed, which was not asked for")
             while part := file.read(_CHUNK):
+                self.allowance.take(len(part))
                 content.write(part)
                 if content.tell() > limit:
                     raise self._build_size_error(name, limit)
         return content.getvalue()
 
+    def _build_refusal(self, name: str, why: str) -> StoreError:
+        return StoreError(f"{self.format_address(name)} {why}, so it was not read")
+
     def _build_size_error(self, name: str, limit: int) -> StoreError:
-        return StoreError(f"{self.format_address(name)} is larger than {limit:,} bytes, so it was not read")
+        return self._build_refusal(name, f"is larger than {limit:,} bytes")
 
     def list_sizes(self, folder: str = "") -> dict[str, int] | None:
         """Return the size in bytes of every file by name; None if the store cannot list files. Raises `StoreError`."""
@@ -192,8 +240,8 @@ class Store:
         return posixpath.join(self.root, name) if name else self.root
 
 
-def open_store(url: str, *, to_write: bool = False) -> Store:
-    """Open the folder at a URL or a local path. Raises `StoreError`."""
+def open_store(url: str, *, to_write: bool = False, allowance: Allowance | None = None) -> Store:
+    """Open the folder at a URL or a local path; `allowance` limits reading from the web. Raises `StoreError`."""
     import fsspec  # imported here because a run with neither a store nor a URL needs none
 
     protocol = url.partition("://")[0].lower() if is_url(url) else "file"
@@ -210,7 +258,7 @@ def open_store(url: str, *, to_write: bool = False) -> Store:
             if protocol in fsspec.available_protocols():
                 raise StoreError(f"{url}: {_WHAT['NoCredentialsError']}, or its address is not complete") from None
             raise UnusableAddress(f"no kind of store is called {protocol}:// — use file, s3 or abfs") from None
-    return Store(plain.rstrip("/"), protocol, system, root.rstrip("/") or root, query)
+    return Store(plain.rstrip("/"), protocol, system, root.rstrip("/") or root, query, allowance or Allowance())
 
 
 def _check(url: str, protocol: str, to_write: bool) -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import duckdb
 
 from ndl_export.api import documents
-from ndl_export.bundle import read, release_directory, verify
-from ndl_export.facts import directory_files, release_facts
+from ndl_export.bundle import release_directory, verify
+from ndl_export.facts import bundle_reader, directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.release_facts import SITE_FOLDER, Version
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
@@ -32,7 +32,7 @@ from privacy.doors.sql import quote_identifier, quote_text
 
 Files = dict[str, bytes]
 """Content by name."""
-Known = Callable[[Sequence[read.Anchor]], None]
+Known = Callable[[Sequence[bundle_reader.Anchor]], None]
 """A check of every bundle in the release directory and at the place; raises if the ledger does not know one."""
 
 
@@ -106,9 +106,9 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
     version = str(parsed)
     missing = _list_missing(store, parsed, content)
     try:
-        known([*read.read_anchors(release_dir), *read.fetch_anchors(store, arriving=version)])
-        published = read.fetch_catalogued(store)
-    except read.UnreadableAnchor as error:
+        known([*bundle_reader.read_anchors(release_dir), *bundle_reader.fetch_anchors(store, arriving=version)])
+        published = bundle_reader.fetch_catalogued(store)
+    except bundle_reader.UnreadableAnchor as error:
         raise PublishRefused(str(error)) from None
     withdrawn = _merge_withdrawals(store, release_dir)
     # A withdrawn release that is already there may be published again: that is how readers learn of its withdrawal.
@@ -202,7 +202,7 @@ def _list_missing(store: Store, version: Version, content: Files) -> list[str]:
 def _merge_withdrawals(store: Store, release_dir: Path) -> dict[str, release_facts.Withdrawal]:
     """Return withdrawals by version, from the place and from the release directory."""
     try:
-        there = read.fetch_withdrawals(store)
+        there = bundle_reader.fetch_withdrawals(store)
         return release_facts.load_withdrawals(release_dir) | there
     except release_facts.UnreadableWithdrawals as error:
         raise PublishRefused(str(error)) from None
@@ -215,7 +215,7 @@ def _find_bundle(store: Store, version: Version, release_dir: Path, scratch: Pat
     if own.is_dir() and (own / SUMS_FILE).read_bytes() == sums:
         return own
     try:
-        files = read.fetch_folder(store, f"{version}/")
+        files = bundle_reader.fetch_folder(store, f"{version}/")
         faults = [f"{name}: {what}" for name, what in verify.find_integrity_faults(files, None)]
     except ValueError as error:
         faults = [str(error)]
@@ -258,7 +258,7 @@ def _list_figures_there(store: Store, leading: Mapping[str, Path]) -> set[str]:
 
 def _send_content(store: Store, content: Files, tell: Callable[[str], None]) -> None:
     """Send the release's files; those that state its privacy charge go first, so that they exist if anything does."""
-    first = [name for file in read.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
+    first = [name for file in bundle_reader.ANCHOR_FILES for name in content if name.partition("/")[2] == file]
     for name in first:
         _send(store, name, content[name], changes=False)
     others = {name: each for name, each in content.items() if name not in first}

@@ -22,7 +22,7 @@ import pyarrow as pa
 from ndl_export.documents.pages import list_file_kinds
 from ndl_export.facts import description, directory_files, missing, synthetic
 from ndl_export.facts.on_request import get_page_name
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, SITE_FOLDER, TITLE, ReleaseFacts
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, QUOTES_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.files import archive, signing, whole_files
 from ndl_export.pages import kit, number_format
 from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
@@ -30,7 +30,8 @@ from ndl_export.site.figures import Line
 from ndl_export.site.inference import Conclusions
 from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
-from ndl_export.tables import csv_files, geography, schema
+from ndl_export.tables import FAMILIES, csv_files, geography, schema
+from ndl_export.tables.pupil import REVIEW_FILTER
 from privacy.doors.shipped import read_yaml
 from sources.reference.code_lists import GLD_GOALS
 from sources.reference.cohorts import Cohort
@@ -84,7 +85,7 @@ def list_site_names(
         *on_request,
         *map(name_document_page, filter(is_document, names)),
     )
-    return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)))
+    return (*(f"{name}.html" for name in pages), *(f"{name}.csv" for name in (*charts, *on_request)), QUOTES_FILE)
 
 
 def build_site_files(
@@ -93,8 +94,12 @@ def build_site_files(
     files: Mapping[str, bytes],
     names: Collection[str],
     concluded: Conclusions,
+    quotes: Mapping[str, Any],
 ) -> dict[str, bytes]:
-    """Return every file of `site/`; `files` are the bundle's other files so far, `names` the names of all others."""
+    """Return every file of `site/`; `files` are the bundle's other files so far, `names` the names of all others.
+
+    `quotes` are the sentences that may be quoted (`answers.quotes.Quotes`), by code of the area.
+    """
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
@@ -111,6 +116,7 @@ def build_site_files(
         "sizes": {name: number_format.format_size(len(content)) for name, content in files.items()},
         "get_address": get_address,
         "titles": {document.source: document.title for document in papers},
+        "reviews": _list_reviews(facts, tables),
         "more": [page for page in PAGES[1:] if page.name in SHAPES],
     }
     pages: dict[str, bytes] = {}
@@ -122,7 +128,9 @@ def build_site_files(
     for page in PAGES:
         add(page, "chart_page" if page.lead else page.name, page_charts=charts.get(page.name, ()))
     for name, label in common["councils"].items():
-        add(Page(name_council_page(name), label, ""), "council", council=build_council_values(charts, found, name))
+        council = build_council_values(charts, found, name)
+        of_council = quotes.get(council["area"].code)
+        add(Page(name_council_page(name), label, ""), "council", council=council, quotes=of_council)
     for request in requested:
         page = Page(get_page_name(request.name), request.table.title, "")
         [chart] = shown = on_request[page.name]
@@ -130,6 +138,7 @@ def build_site_files(
         add(page, "request", request=request, page_charts=shown, **own)
     for document in papers:
         add(Page(document.name, document.title, ""), "document", document=document)
+    pages[QUOTES_FILE] = whole_files.format_json({code: each.facts for code, each in quotes.items()})
     return pages | _build_downloads(charts | on_request)
 
 
@@ -184,11 +193,24 @@ def _build_common_values(facts: ReleaseFacts) -> dict[str, Any]:
         "schema": schema,
         "csv_nothing": csv_files.NOTHING,
         "tables": facts.tables,
+        "sources": {source for table in facts.tables.values() for source in FAMILIES[table.family].sources},
         "signing": signing,
         "database": description.DATABASE_FILE,
         "licence": description.OGL_NAME,
         "made_up": _MADE_UP,
     }
+
+
+def _list_reviews(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> list[str]:
+    """Return the health visitor reviews that any figure is published of, in the order of the tables."""
+    found: dict[str, None] = {}
+    for name, table in facts.tables.items():
+        if REVIEW_FILTER in (each.name for each in table.filters):
+            rows = tables[name].to_pydict()
+            for at, review in enumerate(rows[REVIEW_FILTER]):
+                if any(rows[measure.name][at] is not None for measure in table.measures):
+                    found.setdefault(review)
+    return list(found)
 
 
 def _label_cohorts(cohorts: Iterable[str]) -> dict[str, str]:

@@ -258,7 +258,8 @@ _SERIES = Shape(
 class Findings:
     """Findings about an area: how many children were ready, their gap by free school meals, and who had seen them.
 
-    `official` are the council's and England's official figures for all children.
+    `known` says how long before school a concern was known, empty if a figure in it cannot be used. `official` are the
+    council's and England's official figures for all children.
     """
 
     cohort: str
@@ -268,6 +269,7 @@ class Findings:
     ready: Figure
     gap: tuple[Figure, ...]
     seen: Panel
+    known: str
     official: tuple[tuple[str, Figure], ...]
 
 
@@ -278,15 +280,18 @@ def name_council_page(council: str) -> str:
 def list_findings(of_pages: Charts) -> tuple[Findings, ...]:
     """Return the findings about every area in every cohort, all councils together first."""
     by_name = _index_charts(of_pages)
-    ready, gaps, seen = (by_name[name].panels for name in ("gld-by-area", "gap-by-area", "seen-by"))
-    of_area = {(panel.cohort, panel.area.code): panel for panel in seen if panel.area}
+    ready, gaps = (by_name[name].panels for name in ("gld-by-area", "gap-by-area"))
+    seen, known = (
+        {(panel.cohort, panel.area.code): panel for panel in by_name[name].panels if panel.area}
+        for name in ("seen-by", "lead-time")
+    )
     found = []
     for panel, other in zip(ready, gaps, strict=True):
         for number, (line, gap) in enumerate(zip(panel.lines, other.lines, strict=True)):
             england, own = find_official_group(panel.cohort, line.area, EVERYONE)
             official = tuple((name, each) for name, each in ((line.area.name, own), ("England", england)) if each)
-            seen_by = of_area[panel.cohort, line.area.code]
-            figures = line.figures[0], gap.figures, seen_by, official
+            where = panel.cohort, line.area.code
+            figures = line.figures[0], gap.figures, seen[where], known[where].finding, official
             found.append(Findings(panel.cohort, line.area, number == 0, line.label, *figures))
     return tuple(found)
 

@@ -8,10 +8,21 @@ Every table of the project is a `Table` listed in the `FAMILY` of its module. `d
 request: it holds the few fields that a requester may write.
 """
 
+from pathlib import Path
 from types import ModuleType
 
 from ndl_export.tables import health, parents, pupil
-from ndl_export.tables.model import ALL, Attribute, Block, Family, Measure, MeasureKind, Table
+from ndl_export.tables.model import (
+    ALL,
+    FILTERS,
+    STATED_TABLES,
+    Attribute,
+    Block,
+    Family,
+    Measure,
+    MeasureKind,
+    Table,
+)
 
 
 def get_family(module: ModuleType) -> Family:
@@ -26,5 +37,17 @@ def get_family(module: ModuleType) -> Family:
 
 FAMILIES: dict[str, Family] = {family.name: family for family in map(get_family, (pupil, health, parents))}
 TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() for table in family.tables}
+
+
+def _check_all_used() -> None:
+    """Raise ValueError for a table or filter that has words and is not defined."""
+    filters = {entry.name for table in TABLES.values() for entry in table.filters}
+    unused = [f"tables.yaml: {name!r} is defined by no family" for name in STATED_TABLES if name not in TABLES]
+    unused += [f"filters.csv: {name!r} is a filter of no table" for name in FILTERS if name not in filters]
+    if unused:
+        raise ValueError(f"In {Path(__file__).parent}:\n" + "\n".join(unused))
+
+
+_check_all_used()
 
 __all__ = ["ALL", "FAMILIES", "TABLES", "Attribute", "Block", "Family", "Measure", "MeasureKind", "Table"]

@@ -4,11 +4,13 @@ Order of rows: all councils together, then regions, devolved areas and councils.
 published only if all its councils take part, so a code never means part of a place. All councils together are England
 only if all 153 take part; otherwise they have no official geography and get the level `Pilot councils`. A council that
 takes part but has not sent the source that a table counts keeps its own rows, flagged as not available, and counts as
-absent from every other area.
+absent from every other area. A kind of record that a council does not send makes the rows about it not available in
+every area with that council, so that a total never means fewer children than the same total elsewhere.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ndl_export.tables.schema import LEVEL, OWN_AREA, PLACE_COLUMNS
 from sources.reference.places import COUNTRY, LIVERPOOL_CITY_REGION, get_place, load_places
@@ -21,7 +23,8 @@ REGIONS_ABOVE = 20
 """Regions are published only with more councils than this."""
 
 Missing = Mapping[str, Collection[str]]
-"""By source, the participating councils that have not sent it; a source that all have sent may be left out."""
+"""By source, or by kind of record as `source/code`, the participating councils that have not sent it; what all have
+sent may be left out."""
 
 MissingByCohort = Mapping[str, Missing]
 """The same for each cohort of a release."""
@@ -44,6 +47,8 @@ class Geography:
     councils: tuple[str, ...]
     available: bool = True
     """False if none of its councils has sent the counted source."""
+    lacks: frozenset[str] = frozenset()
+    """Kinds of record (`Attribute.sent_as`) that at least one of its councils does not send."""
 
     @property
     def name(self) -> str:
@@ -56,10 +61,13 @@ class Geography:
         return str(self.columns[OWN_AREA[0]])
 
 
-def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) -> tuple[Geography, ...]:
+def list_geographies(
+    councils: Iterable[str], not_sent: Collection[str] = (), lacking: Missing = MappingProxyType({})
+) -> tuple[Geography, ...]:
     """Return the areas of a release, all councils together first.
 
-    Councils in `not_sent` are in no area except their own. Raises `sources.reference.places.UnknownCouncil`, and
+    Councils in `not_sent` are in no area except their own; `lacking` has, by kind of record, those that do not send it.
+    Raises `sources.reference.places.UnknownCouncil`, and
     ValueError if no council takes part.
     """
     members = sorted({get_place(council).council for council in councils})
@@ -74,11 +82,15 @@ def list_geographies(councils: Iterable[str], not_sent: Collection[str] = ()) ->
     places = load_places().items()
     devolved = tuple(name for name, place in places if place.english_devolved_area_code == LIVERPOOL_CITY_REGION)
     level = NATIONAL if len(present) == len(load_places()) else ALL_TOGETHER
-    return (
+    areas = (
         Geography(level, _build_columns(level), present, bool(present)),
         *(_build_area(REGIONAL, tuple(inside)) for _, inside in sorted(regions.items()) if set(inside) <= set(present)),
         *([_build_area(DEVOLVED, devolved)] if set(devolved) <= set(present) else []),
         *(_build_area(LOCAL_AUTHORITY, (council,), council in present) for council in members),
+    )
+    return tuple(
+        replace(area, lacks=frozenset(kind for kind, named in lacking.items() if {*named} & {*area.councils}))
+        for area in areas
     )
 
 

@@ -3,7 +3,7 @@
 The latter use the wording of the Department for Education's tables.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
@@ -29,6 +29,9 @@ class Attribute:
     name: str
     label: str
     categories: tuple[str, ...]
+    sent_as: str = ""
+    """The kind of record, as `source/code`, that shows it; without it, nothing is known of a council's children. Empty
+    if every delivery of the source has it."""
 
 
 @dataclass(frozen=True)
@@ -436,13 +439,22 @@ MEASURES = {
 FILTERS = {row["name"]: Filter(**row) for row in read_rows(_FOLDER / "filters.csv")}
 """All filters, by name."""
 TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
-_TABLES = read_yaml(_FOLDER / "tables.yaml")
+STATED_TABLES = read_yaml(_FOLDER / "tables.yaml")
+"""Title, description and filters of each table."""
+SYNONYMS: dict[str, dict[str, list[str]]] = read_yaml(_FOLDER / "synonyms.yaml")
+"""Other names of categories, by the label of the dimension and the category."""
 
 
 def define_table(name: str, family: str, population: str, blocks: Iterable[Block], **words: str) -> Table:
-    """Return the table of these blocks, with its text and filters from `tables.yaml`; `words` are put into the text."""
-    stated, rows = _TABLES[name], tuple(blocks)
+    """Return the table of these blocks, with its text and filters from `tables.yaml`; `words` are put into the text.
+
+    Raises ValueError naming each file and entry that is missing.
+    """
+    rows = tuple(blocks)
     used = {measure for block in rows for measure in block.measures}
+    if missing := [*_find_missing(name, rows, used)]:
+        raise ValueError(f"The table {name} cannot be defined. In {_FOLDER}:\n" + "\n".join(missing))
+    stated = STATED_TABLES[name]
     return Table(
         name,
         stated["title"],
@@ -453,3 +465,18 @@ def define_table(name: str, family: str, population: str, blocks: Iterable[Block
         tuple(measure for measure in MEASURES.values() if measure.name in used),
         rows,
     )
+
+
+def _find_missing(name: str, blocks: Sequence[Block], measures: Collection[str]) -> Iterator[str]:
+    """Yield what the files of words lack for a table."""
+    yield from (f"measures.csv: {each!r} is missing" for each in sorted(measures) if each not in MEASURES)
+    if name not in STATED_TABLES:
+        yield f"tables.yaml: {name!r} is missing"
+        return
+    filters = set(STATED_TABLES[name]["filters"])
+    yield from (f"filters.csv: {each!r} is missing" for each in sorted(filters) if each not in FILTERS)
+    levels: list[set[str]] = [{*(axis.filter for axis in block.axes), *block.constants} for block in blocks]
+    for each in sorted(set().union(*levels) - filters):
+        yield f"tables.yaml: {name}: filters: {each!r} is missing"
+    for each in sorted(filters - levels[0].intersection(*levels)):
+        yield f"tables.yaml: {name}: filters: {each!r} has no level in some block of the table"

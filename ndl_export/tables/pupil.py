@@ -112,12 +112,16 @@ FIRST_CONCERN = Attribute(
     ),
 )
 
+DONE = "Done"
 ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
 REVIEWS = {
-    code: Attribute(name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE))
+    code: Attribute(
+        name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE), sent_as=f"hv_reviews/{code}"
+    )
     for code, name in REVIEW_NAMES.items()
 }
 """The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""
+REVIEW_FILTER = "health_review"
 
 AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
 """Measured to estimate missed links; shown in no table."""
@@ -311,10 +315,10 @@ FIRST_CONCERNS = _table(
 def _iter_review_blocks(review: Attribute) -> Iterator[model.Block]:
     """Yield the blocks of a review: children by its timing, and their share with a good level of development."""
     done = (ON_TIME, LATE, NO_TIMING)
-    levels = (ALL, Selection("Done", done), *(Selection(level, (level,)) for level in review.categories))
+    levels = (ALL, Selection(DONE, done), *(Selection(level, (level,)) for level in review.categories))
     timing = Axis("review_timing", review.name, levels)
     for axes, topic in build_breakdowns(IMD):
-        constants = {"health_review": review.label} | topic
+        constants = {REVIEW_FILTER: review.label} | topic
         yield _counted_share(
             axes=(*axes, timing),
             constants=constants,

@@ -79,7 +79,7 @@ class Row:
     """A row: its levels, and the measures that apply.
 
     `counts` has the children behind each count, `states` what the row's counts and percentages state, and `attributes`
-    the attributes that its figures depend on.
+    the attributes that its figures depend on. `needs` are the kinds of record without which nothing is known of them.
     """
 
     levels: Levels
@@ -87,23 +87,27 @@ class Row:
     counts: dict[str, Children] = field(default_factory=dict)
     states: set[Said] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
+    needs: set[str] = field(default_factory=set)
 
 
 @cache
 def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
     """Return the rows of one area in order; `every` includes the rows that single councils lack."""
     found: dict[Levels, Row] = {}
+    family = FAMILIES[table.family]
     for block in table.blocks:
         if not (block.councils or all_together or every):
             continue
         needed, counts, ratios, measures = block.needed, block.counts, block.ratios.values(), block.measures
         distinguishing = {attribute for count in needed for attribute, _ in count.groups}
+        needs = {family.get_attribute(name).sent_as for name in block.attributes} - {""}
         for levels, chosen, possible in iter_rows(table, block):
             # A row that cannot occur is published too, with every figure flagged as not applicable.
             row = found.setdefault(levels, Row(levels))
             pairs = zip(block.axes, chosen, strict=True)
             row.attributes.update(axis.attribute for axis, level in pairs if level.categories is not None)
             row.attributes.update(distinguishing)
+            row.needs.update(needs)
             # All councils together are not compared with themselves.
             if possible and not (all_together and block.with_all_together):
                 children = {count: _find_counted(table, block, chosen, count) for count in needed}
@@ -185,8 +189,15 @@ class Layout:
 
     @cached_property
     def available(self) -> NDArray[np.bool_]:
-        """Whether any council of each row's area has sent the counted source; shape (n,)."""
-        return np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
+        """Whether any council of each row's area has sent the counted source, and all send its reviews; shape (n,)."""
+        found: NDArray[np.bool_] = np.array([area.available for area in self.areas], dtype=bool)[self.area_of]
+        for kind in {kind for area in self.areas for kind in area.lacks}:
+            lacks, needs = (
+                np.array([kind in each for each in listed], dtype=bool)
+                for listed in ([area.lacks for area in self.areas], [row.needs for row in self.rows])
+            )
+            found &= ~(lacks[self.area_of] & needs[self.row_of])
+        return found
 
     @cached_property
     def breaks(self) -> pa.Array:

@@ -2,74 +2,86 @@
 
 import json
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import yaml
 
 from ndl_export.analyst_db.build import NothingReleased
-from ndl_export.answers import claims, sentences
+from ndl_export.answers import claims
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.bundle.check_answer import NOT_CHECKED
-from ndl_export.bundle.row_hashes import check_answer as find_problems
+from ndl_export.facts.check_answer import NOT_CHECKED, list_unproved
+from ndl_export.facts.known_publishers import UnknownPublisher
+from ndl_export.facts.row_hashes import check_answer as find_problems
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show_progress, stop
 
-_AT_ONCE = 64
-"""Requests that are answered at the same time; more are refused with 503."""
-_LARGEST_HEAD = 16 * 2**10
-"""Size limit of the head of a request, in bytes."""
-
 
 @contextmanager
-def _open_published(place: str) -> Iterator[Published]:
+def _open_published(place: str, signers: Collection[str]) -> Iterator[Published]:
     with ExitStack() as stack:
         try:
             with show_progress(f"Reading {place}"):
-                published = stack.enter_context(open_published(place))
-        except (NothingReleased, ValueError) as error:
+                published = stack.enter_context(open_published(place, signers, options.get_known_publishers()))
+        except (NothingReleased, UnknownPublisher, ValueError) as error:
             stop(str(error))
         yield published
 
 
+def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
+    """Add an option for each part of a claim."""
+    parts = {**claims.Claim.model_fields, **{f"than_{name}": of for name, of in claims.Other.model_fields.items()}}
+    for name, part in reversed(parts.items()):
+        choices = [each for of in get_args(part.annotation) for each in (of, *get_args(of)) if isinstance(each, str)]
+        shape: dict[str, Any] = {"type": click.Choice(choices)} if choices else {"metavar": "TEXT"}
+        shape |= {"nargs": 2} if name == "interval" else {"multiple": name in ("group", "added", "than_group")}
+        if name != "than":
+            command = click.option(f"--{name.replace('_', '-')}", help=part.description, **shape)(command)
+    return command
+
+
 @click.command("check-claim")
 @click.argument("place")
-@click.argument("sentence", required=False)
-@click.option("--claim", "file", type=options.FILE, help="A claim in parts, as YAML or JSON, instead of a sentence.")
+@click.option("--claim", "file", type=options.FILE, help="The claim as YAML or JSON, instead of options.")
+@_add_parts
+@options.signers
 @click.option("--evidence", is_flag=True, help="Add the evidence for the figures, for check-answer, to --json.")
 @options.as_json
-def check(place: str, sentence: str | None, file: Path | None, evidence: bool) -> None:
-    """Check a sentence or a claim about published figures.
+def check(place: str, file: Path | None, signers: Collection[str], evidence: bool, **parts: Any) -> None:
+    """Check a claim about published figures.
 
-    PLACE is a release directory or its address. Prints the verdict (supported, not supported, cannot be said), the
-    rule, and what can be said instead. Exit status 4 unless the claim is supported.
+    PLACE is a release directory or its address. Prints what was judged, the verdict (supported, not supported, cannot
+    be said), the rule, and what can be said instead. Exit status 4 unless the claim is supported.
     """
-    if (sentence is None) == (file is None):
-        stop("give either a sentence or --claim with a file", Ending.USAGE)
-    with _open_published(place) as published:
+    stated: dict[str, Any] = {name: value for name, value in parts.items() if value}
+    than = {name.removeprefix("than_"): stated.pop(name) for name in [*stated] if name.startswith("than_")}
+    stated |= {"than": than} if than else {}
+    if bool(stated) == (file is not None):
+        stop("give the parts of the claim either as options or with --claim", Ending.USAGE)
+    with _open_published(place, signers) as published:
         questions = Questions(published)
         try:
-            if file:
-                judgement = claims.check_claim(questions, yaml.safe_load(file.read_text(encoding="utf-8")))
-            else:
-                judgement = sentences.check_sentence(questions, sentence or "")
+            claim = yaml.safe_load(file.read_text(encoding="utf-8")) if file else stated
+            judgement = claims.check_claim(questions, claim)
         except (claims.InvalidClaim, yaml.YAMLError) as error:
-            stop(f"{file}: {error}")
+            stop(f"{file or 'the claim'}: {error}", Ending.INPUT if file else Ending.USAGE)
         proof = questions.prove(judgement.figures) if evidence and judgement.figures else {}
-    answer(asdict(judgement) | proof, lambda: _describe_judgement(judgement))
+    facts = asdict(judgement) | {"signature": published.signature} | proof
+    answer(facts, lambda: f"{_describe_judgement(judgement)}\n{published.signature}")
     if judgement.verdict != claims.SUPPORTED:
         end(Ending.HOLD)
 
 
 def _describe_judgement(judgement: claims.Judgement) -> str:
-    readings = [f"  could mean: {each}" for each in judgement.readings]
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
-    return "\n".join(filter(None, (f"{judgement.verdict.capitalize()}. {judgement.reason}", *readings, corrected)))
+    judged = f"Judged: {judgement.judged}"
+    return "\n".join(filter(None, (judged, f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))
 
 
 @click.command()
@@ -79,25 +91,27 @@ def _describe_judgement(judgement: claims.Judgement) -> str:
 def check_answer(file: Path, signer: Path | None) -> None:
     """Check the figures of an answer against the signed release.
 
-    ANSWER is an answer with its evidence, as JSON. Every figure must be that of its row, and the row one of the
-    release; sentences are not checked. Needs no bundle and no network. Exit status 1 if anything differs.
+    ANSWER is an answer with its evidence, as JSON. Every figure must be that of its row, the row one of the release,
+    and the notice the release's; what else it says, such as sentences, is listed as not proved. Needs no bundle and no
+    network. Exit status 1 if anything differs.
     """
     try:
         document: Any = json.loads(file.read_bytes())
     except ValueError:
         stop(f"{file} is not JSON: give the answer as the service returned it")
-    problems = find_problems(document, signer.read_bytes() if signer else None)
+    problems, unproved = find_problems(document, signer.read_bytes() if signer else None), list_unproved(document)
     facts = {"answer": str(file), "ok": not problems, "signature_checked": signer is not None, "problems": problems}
-    answer(facts, lambda: _describe_check(file, problems, signer))
+    answer(facts | {"not_proved": unproved}, lambda: _describe_check(file, problems, unproved, signer))
     if problems:
         end(Ending.INPUT)
 
 
-def _describe_check(file: Path, problems: list[str], signer: Path | None) -> str:
+def _describe_check(file: Path, problems: list[str], unproved: list[str], signer: Path | None) -> str:
     first = f"{file}: {'WRONG' if problems else 'every figure is as it was published'}"
     signed = "" if problems else f"The signature was checked with {signer}."
     last = signed if signer else f"{NOT_CHECKED} Check again with --signer and the publisher's key."
-    return "\n".join(filter(None, (first, *(f"  {each}" for each in problems), last)))
+    others = f"Not proved: {', '.join(unproved)}." if unproved else ""
+    return "\n".join(filter(None, (first, *(f"  {each}" for each in problems), others, last)))
 
 
 @click.command()
@@ -110,7 +124,8 @@ def _describe_check(file: Path, problems: list[str], signer: Path | None) -> str
     help="stdio, for a client that starts the server, or http.",
 )
 @options.add_listening_options(8081)
-def mcp(place: str, transport: str, host: str, port: int) -> None:
+@options.signers
+def mcp(place: str, transport: str, host: str, port: int, signers: Collection[str]) -> None:
     """Serve published figures to agents (Model Context Protocol).
 
     PLACE is a release directory or its address. Tools search, compare, rank, add up, cite and check claims; every
@@ -120,7 +135,7 @@ def mcp(place: str, transport: str, host: str, port: int) -> None:
         from ndl_export.answers.mcp import build_server
     except ImportError:
         stop("the server is not installed: install the project with its extra `mcp` (`make setup` does)")
-    with _open_published(place) as published:
+    with _open_published(place, signers) as published:
         server = build_server(published)
         if transport == "stdio":
             server.run("stdio")
@@ -129,20 +144,31 @@ def mcp(place: str, transport: str, host: str, port: int) -> None:
             server.run("streamable-http", host=host, port=port, stateless_http=True, json_response=True)
 
 
+class _WithoutPandas:
+    """Hides pandas, which DuckDB would import to see whether an Arrow table is a data frame: 60 MB for nothing."""
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Raise `ModuleNotFoundError` for pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
 @click.command()
 @click.argument("release_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options.add_listening_options(8080)
-def serve(release_directory: Path, host: str, port: int) -> None:
+@options.signers
+def serve(release_directory: Path, host: str, port: int, signers: Collection[str]) -> None:
     """Answer queries for published figures over HTTP.
 
     RELEASE_DIRECTORY holds bundles: the folder that `readiness publish` sent them to. It is only read, and nothing else
     is: no key and no home folder. A new release or a withdrawal is noticed within seconds. Serves until Ctrl-C; the
     page at / describes the API.
     """
+    sys.meta_path.insert(0, _WithoutPandas)
     try:
-        import uvicorn
-
         from ndl_export.api.queries import Latest
+        from ndl_export.api.server import run
         from ndl_export.api.service import create_app
     except ImportError:
         stop("the service is not installed: install the project with its extra `serve` (`make setup` does)")
@@ -152,18 +178,10 @@ def serve(release_directory: Path, host: str, port: int) -> None:
         stop(f"nothing can listen at {host}:{port}. The service was not started: choose another --host or --port")
     with listening:
         with show_progress(f"Reading {release_directory}"):
-            latest = Latest(release_directory)
-            found = latest.count_releases()
-        click.echo(f"http://{host}:{port}/  ({found} releases in {release_directory})", err=True)
-        config = uvicorn.Config(
-            create_app(latest),
-            http="h11",
-            h11_max_incomplete_event_size=_LARGEST_HEAD,
-            limit_concurrency=_AT_ONCE,
-            timeout_keep_alive=5,
-            log_level="warning",
-            # What readers ask for is nobody's business.
-            access_log=False,
-            server_header=False,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+            latest = Latest(release_directory, signers, options.get_known_publishers())
+            try:
+                found = latest.count_releases()
+            except (UnknownPublisher, ValueError) as error:
+                stop(str(error))
+        click.echo(f"http://{host}:{port}/  ({found} releases in {release_directory})\n{latest.signature}", err=True)
+        run(create_app(latest), listening)

@@ -164,7 +164,7 @@ def report_release(folders: Installation, bundle: Path) -> None:
     from ndl_export.facts.release_facts import load_withdrawals
 
     with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name, list_councils(folders.landing))
+        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name)
         if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
     release, home = bundle.parent, folders.home.root

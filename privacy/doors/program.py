@@ -13,9 +13,15 @@ _SOURCE_SUFFIXES = (".py", ".sql", ".yaml", ".json", ".csv")
 
 
 @cache
-def compute_program_sha256(folders: tuple[str, ...], libraries: tuple[str, ...]) -> str:
-    """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries."""
-    sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in _SOURCE_SUFFIXES)
+def compute_program_sha256(
+    folders: tuple[str, ...], libraries: tuple[str, ...], templates: tuple[str, ...] = ()
+) -> str:
+    """Return the SHA-256 (hexadecimal) of the source files in project folders and the versions of libraries.
+
+    `templates` are suffixes of further files that count.
+    """
+    suffixes = (*_SOURCE_SUFFIXES, *templates)
+    sources = (path for part in folders for path in (PROJECT / part).rglob("*") if path.suffix in suffixes)
     lines = [*(f"{name} {version(name)}" for name in libraries), *list_digests(sources, PROJECT)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 

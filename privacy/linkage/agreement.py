@@ -6,6 +6,8 @@ records show which one is wrong. Every child linked to both services falls into 
 counts, `missed` estimates how often several fields differ at once. Counts are published only through the noise plan.
 """
 
+import re
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -13,7 +15,7 @@ import pyarrow as pa
 from privacy.doors.database import open_in_memory
 from privacy.linkage import cells, model
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
-from privacy.linkage.rows import ROW, SAME_RECORD, select_first_rows_sql
+from privacy.linkage.rows import EVIDENCE, ROW, SAME_RECORD, select_first_rows_sql
 
 NEAR_BITS = 9.0
 """A difference that costs a pair at most this many bits is "near"."""
@@ -26,6 +28,10 @@ _AGREES = {
     "forename": ("exact", "another form"),
 }
 """Prefixes of the levels at which a field agrees."""
+NEAR_WEIGHT = -9.0
+"""Least weight in bits of a pair whose records are near. Down to it, about half of the pairs of a pupil and a record
+without a pupil are one child; a link needs -3.5 or more."""
+COMPARED_COLUMN = re.compile(r"\b\w+_[lr]\b")
 _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename": 8.2}
 """Weight in bits of a field that agrees (for names, the average over all children). The cost of a difference is
 counted from here."""
@@ -46,8 +52,10 @@ class Agreement:
             reviews = con.sql(_LINKED_PATTERNS).to_arrow_table()
             unit, cell = _compute_cells(self._settings, reviews, step.children)
             con.register("cells", pa.table({"unit": unit, "cell": cell}))
+            con.execute(f"CREATE TEMP TABLE near AS {_select_near_sql(step.children)}").fetchall()
             self._found = con.sql(_FOUND).to_arrow_table()
             con.unregister("cells")
+            con.execute("DROP TABLE near").fetchall()
 
     def count_children(self, links: pa.Table) -> pa.Table:
         """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
@@ -90,6 +98,7 @@ SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {cel
 _FOUND = f"""
 WITH known AS (
     SELECT unit, cell, false AS too_little, 0 AS joined FROM cells
+     UNION ALL SELECT unit, cell, false, 0 FROM near
      UNION ALL SELECT unit, 0, true, 0 FROM ({_TOO_LITTLE})
      UNION ALL SELECT unit, 0, false, joined FROM ({_JOINED})
 )
@@ -104,6 +113,53 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
        max(joined)::UTINYINT AS joined
   FROM found JOIN links USING ({", ".join(ROW)}) GROUP BY child_id ORDER BY child_id
 """
+
+
+def _select_near_sql(children: int) -> str:
+    """Return SQL: the cells (unit, cell) of pupils not linked to both services, or with a further record near."""
+    weights, names = [], set[str]()
+    for name, level in zip(model.LEVELS, model.list_level_sql(model.build_splink_settings(children)), strict=True):
+        # In the order of the levels' SQL: nothing to compare, then from the strongest to the weakest.
+        bits = [0.0, *reversed([*model.list_weights(name, children).values()][:-1])]
+        weights.append(f"{bits}[coalesce({level}, {len(bits) - 1}) + 1]")
+        names |= set(COMPARED_COLUMN.findall(level))
+    columns = ", ".join(f"{name[-1]}.{name[:-2]} AS {name}" for name in sorted(names))
+    weight = " + ".join([str(model.convert_to_bits(model.compute_prior(children))), *weights])
+    neither, setting_only, review_only = (cells.CELLS.index(cell) for cell in cells.NOT_LINKED)
+    near_both, near_review, near_setting, review_alone, setting_alone = (cells.CELLS.index(cell) for cell in cells.NEAR)
+    by_chance_both, by_chance_review, by_chance_setting = (cells.CELLS.index(cell) for cell in cells.NEAR_BY_CHANCE)
+    return f"""
+    WITH merged AS (
+        SELECT pattern, coalesce(unit_l, unit) AS unit
+          FROM units LEFT JOIN (SELECT unit_l, unit_r FROM decided WHERE kept) ON unit = unit_r
+    ), known AS (
+        SELECT unit, bool_or(source = 'eyfsp') AS pupil, bool_or(source = 'early_years_census') AS setting,
+               bool_or(source = 'hv_reviews') AS review
+          FROM rows JOIN merged USING (pattern) GROUP BY unit
+    ), tokens AS (
+        UNPIVOT (SELECT pattern, unit, pupil, {", ".join(EVIDENCE)}
+                   FROM patterns JOIN merged USING (pattern) JOIN known USING (unit) WHERE pupil OR setting OR review)
+        ON {", ".join(EVIDENCE)} INTO NAME kind VALUE token
+    ), pairs AS (
+        SELECT DISTINCT l.pattern AS pattern_l, r.pattern AS pattern_r, l.unit AS unit_l, r.unit AS unit_r
+          FROM tokens l JOIN tokens r USING (kind, token) WHERE l.pupil AND NOT r.pupil
+    ), weighed AS (
+        SELECT unit_l, unit_r, {weight} AS weight
+          FROM (SELECT unit_l, unit_r, {columns} FROM pairs
+                  JOIN patterns l ON l.pattern = pattern_l JOIN patterns r ON r.pattern = pattern_r)
+    ), found AS (
+        SELECT unit_l AS unit, bool_or(r.setting) AS s, bool_or(r.review) AS r
+          FROM weighed JOIN known r ON r.unit = unit_r WHERE weight >= {NEAR_WEIGHT} GROUP BY unit_l
+    )
+    SELECT unit, CASE WHEN setting AND review THEN
+                      CASE WHEN s AND r THEN {by_chance_both} WHEN r THEN {by_chance_review}
+                           WHEN s THEN {by_chance_setting} END
+                      WHEN setting THEN if(coalesce(r, false), {near_review}, {setting_only})
+                      WHEN review THEN if(coalesce(s, false), {near_setting}, {review_only})
+                      WHEN s AND r THEN {near_both} WHEN r THEN {review_alone} WHEN s THEN {setting_alone}
+                      ELSE {neither} END AS cell
+      FROM known LEFT JOIN found USING (unit) WHERE pupil AND cell IS NOT NULL
+    """
 
 
 def _compute_cells(settings: pa.Table, reviews: pa.Table, children: int) -> tuple[np.ndarray, np.ndarray]:

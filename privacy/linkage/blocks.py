@@ -14,6 +14,7 @@ name, or both names with or without the day or month of birth. No other pair cou
 
 import math
 from collections.abc import Mapping
+from itertools import product
 
 from privacy.linkage import model
 from privacy.normalise import RAREST_BAND
@@ -232,7 +233,18 @@ def _list_name_forms() -> list[tuple[tuple[str, str], tuple[str, str]]]:
     one_way = [
         *(((f"surname_{part}", "surname"), ("forename", "forename")) for part in ("first", "last")),
         *((("surname", "surname"), (f"forename_{part}", "forename")) for part in ("first", "last")),
-        *((("surname", "forename"), (f"forename_{form}", f"surname_{form}")) for form in ("sound", "start")),
+        *(
+            (("surname", whole), (f"forename_{form}", f"surname_{form}"))
+            for whole in ("forename", "forename_written")
+            for form in ("sound", "start")
+        ),
     ]
     other_way = [(one[::-1], other[::-1]) for one, other in one_way]
-    return one_way + other_way + [(("surname", form), (form, "surname")) for form in ("forename", "forename_written")]
+    both_ways = [
+        *((("surname", form), (form, "surname")) for form in ("forename", "forename_written")),
+        *(
+            ((f"surname_{a}", f"forename_{a}"), (f"forename_{b}", f"surname_{b}"))
+            for a, b in product(("start", "end"), repeat=2)
+        ),
+    ]
+    return one_way + other_way + both_ways

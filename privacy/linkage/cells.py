@@ -53,7 +53,28 @@ ALL_AGREE = tuple(
     for low in range(LEAST_WEIGHT, LEAST_WEIGHT + WEIGHT_STEP * WEIGHTS, WEIGHT_STEP)
 )
 ONE_DIFFERS = tuple(Differs(field, record, size) for field in FIELDS for record in DIFFERS for size in SIZES[field])
-CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS))
+NOT_LINKED = (
+    "linked to neither service, and no record is near",
+    "linked to a setting, and no review is near",
+    "linked to a review, and no setting's record is near",
+)
+"""Pupils not linked to a service, without a record that is near: a record of that service without a pupil, which is
+alike, but not enough to be linked."""
+NEAR = (
+    "linked to neither service, and records of both are near",
+    "linked to a setting, and a review is near",
+    "linked to a review, and a setting's record is near",
+    "linked to neither service, and a review is near",
+    "linked to neither service, and a setting's record is near",
+)
+"""The others, in the order of `missed.RATES`."""
+NEAR_BY_CHANCE = (
+    "linked to both services, and further records of both are near",
+    "linked to both services, and a further review is near",
+    "linked to both services, and a further setting's record is near",
+)
+"""Pupils linked to both services for whom a record without a pupil is near: how often that happens by chance."""
+CELLS = (NOT_BOTH, SEVERAL, *ALL_AGREE, *map(str, ONE_DIFFERS), *NOT_LINKED, *NEAR, *NEAR_BY_CHANCE)
 """Every cell, in the order used by `Agreement.count_children`."""
 
 AGREE = "everything agrees"
@@ -75,6 +96,7 @@ KIND_OF = (
     SEVERAL,
     *(AGREE for _ in ALL_AGREE),
     *(f"{_SORT_OF[each.field]} of {each.record} differs" for each in ONE_DIFFERS),
+    *(NOT_BOTH for _ in (*NOT_LINKED, *NEAR, *NEAR_BY_CHANCE)),
 )
 """The kind of each of `CELLS`, in their order."""
 

@@ -1,21 +1,38 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any record,
-independently of the other fields. How often each differs, and in whose record, follows from the children in whom only
-that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each difference,
-and is found as the linkage would find it; summing over all combinations gives the `RATES` (`docs/linkage-error.md`).
+Two sources are combined. `estimate_missed` is a prior that knows only how the linked records differ, and may be several
+times too high or too low. `add_near` counts the missed links themselves: records without a pupil that are near a pupil
+without such a record. `cells.NEAR_BY_CHANCE` shows how many are near by chance, and `VISIBLE` how many missed links are
+too far apart to be near. Nothing is assumed about which errors go together.
+
+The prior. Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any
+record, independently of the other fields. How often each differs, and in whose record, follows from the children in
+whom only that field differs (`agreement`). A pair weighs what it would if everything agreed, less the cost of each
+difference, and is found as the linkage would find it; summing over all combinations gives the `RATES`
+(`docs/linkage-error.md`).
 
 The counts may be noisy. A rate is linear in the share of each field, and the noise of different cells is independent,
 so rates of noisy counts are unbiased except for the noise of the denominators, which are large. Rates may be negative.
+
+The count. Let M be the links missed, in the order of `RATES`, and y the pupils in `cells.NEAR` less those expected by
+chance: the share of pupils linked to both services for whom a further record is near, of the pupils not linked. With
+v the share of a service's missed links that are near, and w that of pupils missed by both for whom records of both are,
+
+    E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w) M0,  E y4 = v2 M4 + (v2 - w) M0.
+
+v falls as more is missed, because the errors are then greater or go together (`VISIBLE`). Both sources are combined by
+`privacy.estimation.update`, which trusts the prior less if they disagree.
+
 The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.estimation.update import update_estimate
 from privacy.linkage import cells
 from privacy.linkage.blocks import FREE_BITS
 
@@ -52,12 +69,34 @@ misses some of its children. Pupils' records are left out: too few are known, an
 _OF_SERVICES = ("the health visitor's record", "the setting's record")
 _LOST_BITS = 33.0
 """Cost of names so far from each other that their pair is not found."""
-SHORTFALL = np.array([1.1, 1.15, 1.15, 1.15, 1.15])
-RELATIVE_SD = np.array([0.6, 0.25, 0.25, 0.25, 0.4])
-"""Standard deviation of the model, as a share of each rate. It is largest for both missed at once, because a single
-fault in how pupils' records are joined moves that rate most."""
-UNSEEN_SD = np.array([0.0001, 0.0, 0.0, 0.0, 0.0])
-"""Standard deviation for errors that the model cannot see at all."""
+SHORTFALL, RELATIVE_SD = 1.5, 1.5
+"""Links missed relative to the prior's, and its standard deviation: it is unknown how far errors of one child go
+together. In the populations of the bench, 0.2 to 8 times as many were missed."""
+PILED_UP, PILED_UP_SD = 0.1, 0.15
+"""Links of both services missed at once, as a share of those of one missed alone, in addition to what fields that
+differ independently give; and its standard deviation."""
+_UNSEEN = np.array([[1, 0, 0, 1, 1], [0, 1, 0, 1, 0], [0, 0, 1, 0, 1], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]).T
+_UNSEEN_SD = np.array([0.001, 0.003, 0.003, 0.004, 0.004])
+"""Errors that the prior cannot see at all, by the rates that they raise, and their standard deviation: in the pupil's
+records, in reviews, in settings' records, and in those of children seen by one service."""
+FAR_SD = 0.3
+"""Standard deviation of links missed because the names in a service's record are far from the others, relative to the
+prior's. They are kept apart, because few such records share a token with the pupil's: only `_FAR_VISIBLE` times as many
+are near as of other missed links."""
+_FAR_VISIBLE = 0.2
+VISIBLE = (1.74, 0.22)
+"""a and b: the share of a service's missed links that are near is exp(-a - b log u), u being the near per child."""
+VISIBLE_BOTH = 0.7
+"""Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
+VISIBLE_SD = 0.22
+"""Standard deviation of these shares in other populations, relative to them."""
+_VISIBLE_RANGE = (0.25, 0.9)
+_LEAST_NEAR = 12.0
+"""Fewer near records are little but noise."""
+_PASSES = 3
+_MOST_MISSED = 0.3
+TOO_MANY = 0.05
+"""Share of the links to a service that must be missed for all linked figures to be flagged."""
 USUAL = np.array([0.0003, 0.003, 0.003, 0.003, 0.004])
 """Average rates of the populations that `SHORTFALL` was measured on."""
 _DECIMALS = 9
@@ -71,11 +110,23 @@ class Missed:
     """Estimated rates and their uncertainty.
 
     `rates` (5,) are in the order of `RATES`. `covariance` (5, 5) covers the noise, the number of children counted, and
-    how far off the model was in other populations.
+    how far off the model was in other populations. `far` (5,) is the part of the rates that hardly any near record
+    shows, because the names are far apart, and `far_covariance` the part of the covariance.
     """
 
     rates: Array
     covariance: Array
+    far: Array = field(default_factory=lambda: np.zeros(len(RATES)))
+    far_covariance: Array = field(default_factory=lambda: np.zeros((len(RATES), len(RATES))))
+
+    def compute_shares(self) -> tuple[float, float]:
+        """Return the share of links missed, of children seen by both services: reviews, and settings' records."""
+        return float(self.rates[[0, 1]].sum()), float(self.rates[[0, 2]].sum())
+
+    def compute_share_deviations(self) -> tuple[float, float]:
+        """Return the standard deviations of these shares."""
+        review, setting = (float(np.sqrt(self.covariance[np.ix_(of, of)].sum())) for of in ([0, 1], [0, 2]))
+        return review, setting
 
 
 def estimate_missed(counts: Array, variances: Array) -> Missed:
@@ -92,18 +143,98 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     # The noise, and the chance (Poisson) of how many children were counted. Noisy counts can be negative.
     spread = variances + np.maximum(counts, 0.0)
     covariance = np.zeros((len(RATES), len(RATES)))
-    for number, field in enumerate(cells.FIELDS):
+    for number, name in enumerate(cells.FIELDS):
         without = _contract_tensor(found, shares, left_out=number)
         # A rate is linear in the shares of one field: its slope is the rate with a difference less the rate without.
-        slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(field)].sum())
-        covariance += slope.T @ (spread[_list_cells(field)][:, None] * slope)
-    rates, covariance = SHORTFALL * rates, np.outer(SHORTFALL, SHORTFALL) * covariance
-    off = RELATIVE_SD * rates
-    cut_off = SHORTFALL * CUT_OFF_SD * _contract_tensor(of_cut_off, shares)
-    # Half of the model's variance is common to all rates, half is separate. The cut-off is one number, so all of its
-    # variance is common.
-    covariance += (np.diag(off**2) + np.outer(off, off)) / 2 + np.outer(cut_off, cut_off) + np.diag(UNSEEN_SD**2)
-    return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+        slope = (without[1:] - without[:1]) / (weights + counts[_list_cells(name)].sum())
+        of_cells = spread[_list_cells(name)][:, None] * slope
+        covariance += slope.T @ of_cells
+    # The last field is both names.
+    far = counts[_list_cells(cells.NAMES)][_FAR] @ slope[_FAR]
+    cut_off = _contract_tensor(of_cut_off, shares)
+    # The cut-off is one number, so all of its variance is common.
+    far_covariance = np.outer(CUT_OFF_SD * cut_off, CUT_OFF_SD * cut_off) + _share_half(FAR_SD * far)
+    far_covariance += slope[_FAR].T @ of_cells[_FAR]
+    others = SHORTFALL * (rates - far)
+    near = SHORTFALL**2 * (covariance - slope[_FAR].T @ of_cells[_FAR]) + _share_half(RELATIVE_SD * others)
+    piled = np.eye(len(RATES))
+    piled[0, 1:3] = PILED_UP
+    off = [PILED_UP_SD * others[1:3].sum(), *np.zeros(len(RATES) - 1)]
+    near = piled @ near @ piled.T + np.diag(np.square(off)) + (_UNSEEN * _UNSEEN_SD**2) @ _UNSEEN.T
+    return Missed(
+        np.round(piled @ others + far, _DECIMALS),
+        np.round(near + far_covariance, 2 * _DECIMALS),
+        np.round(far, _DECIMALS),
+        np.round(far_covariance, 2 * _DECIMALS),
+    )
+
+
+def _share_half(deviations: Array) -> Array:
+    """Return a covariance of which half is common to all and half is separate."""
+    return (np.diag(deviations**2) + np.outer(deviations, deviations)) / 2
+
+
+def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> Missed:
+    """Return the rates after the pupils in `cells.NEAR` are counted.
+
+    `counts` and `variances` are as in `estimate_missed`; `seen_by` (4,) are the children found to be seen by both
+    services, the health visitor only, a setting only, and neither.
+    """
+    found = np.maximum(seen_by, 1.0)
+    net, noise, with_review = count_net(counts, variances, found)
+    visible = _compute_visible(net, found.sum())
+    visible[:, [0, 1, 3]] /= with_review
+    # Links of names that are far apart are rates of their own, followed by the sum of both.
+    of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
+    before, none = np.concatenate([prior.rates - prior.far, prior.far]), np.zeros_like(prior.covariance)
+    spread = np.block([[prior.covariance - prior.far_covariance, none], [none, prior.far_covariance]])
+    rates, covariance = before, spread
+    for _ in range(_PASSES):
+        expected = (
+            visible
+            * _compute_true(found, of_both @ rates)
+            @ np.hstack([np.eye(len(RATES)), _FAR_VISIBLE * np.eye(len(RATES))])
+        )
+        likely = _share_half(VISIBLE_SD * np.maximum(expected @ rates, 0.0))
+        rates, covariance = update_estimate(before, spread, expected, net, noise + likely)
+    covariance = of_both @ covariance @ of_both.T
+    return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+
+
+def count_net(counts: Array, variances: Array, seen_by: Array) -> tuple[Array, Array, float]:
+    """Return the pupils in `cells.NEAR` less those expected by chance, the covariance of its noise, and a share.
+
+    Reviews of any age can be near, but the rates are those of children with a review at the age of two: the third
+    value is the share of these among children linked to both services.
+    """
+    near, by_chance = counts[_NEAR], counts[_BY_CHANCE]
+    linked_to_both = max(counts[_LINKED_TO_BOTH].sum(), 1.0)
+    neither, setting, visitor = counts[_NOT_LINKED] + [near[[0, 3, 4]].sum(), near[1], near[2]]
+    # Chance finds records of both, or of one, for a child not linked to either; for others only the missing one counts.
+    chance = np.array([[neither, 0, 0], [setting, setting, 0], [visitor, 0, visitor], [0, neither, 0], [0, 0, neither]])
+    chance = np.maximum(chance, 0.0) / linked_to_both
+    noise = np.diag(variances[_NEAR] + np.maximum(near, 0.0))
+    noise += chance @ np.diag(variances[_BY_CHANCE] + np.maximum(by_chance, 0.0)) @ chance.T
+    return near - chance @ by_chance, noise, float(np.clip(seen_by[0] / linked_to_both, _STEP, 1.0))
+
+
+def _compute_visible(net: Array, children: float) -> Array:
+    """Return the share of the links missed, by rate, that count in each of `cells.NEAR`: (cells, rates)."""
+    of_service = np.array([net[0] + net[1] + net[3], net[0] + net[2] + net[4]])
+    per_child = np.maximum(of_service, _LEAST_NEAR) / children
+    review, setting = np.clip(np.exp(-VISIBLE[0] - VISIBLE[1] * np.log(per_child)), *_VISIBLE_RANGE)
+    both = VISIBLE_BOTH * min(review, setting)
+    visible: Array = np.diag([both, review, setting, review, setting])
+    visible[3:, 0] = review - both, setting - both
+    return visible
+
+
+def _compute_true(found: Array, rates: Array) -> Array:
+    """Return the children that each rate is a share of, from those found to be seen by each service."""
+    r = np.clip(rates, 0.0, _MOST_MISSED)
+    both = found[0] / (1 - r[:3].sum())
+    visitor, setting = (found[1] - r[2] * both) / (1 - r[3]), (found[2] - r[1] * both) / (1 - r[4])
+    return np.maximum([both, both, both, visitor, setting], 1.0)
 
 
 def has_enough_links(counts: Array, variances: Array) -> bool:
@@ -122,8 +253,8 @@ def _compute_shares(counts: Array) -> list[Array]:
     """Return shares: the differences of each field in turn, then the weights of pairs."""
     agree = counts[_ALL_AGREE]
     shares = []
-    for field in cells.FIELDS:
-        differing = counts[_list_cells(field)]
+    for name in cells.FIELDS:
+        differing = counts[_list_cells(name)]
         shares.append(np.concatenate([[agree.sum()], differing]) / (agree.sum() + differing.sum()))
     return [*shares, agree / agree.sum()]
 
@@ -188,12 +319,20 @@ def _compute_cost(difference: cells.Differs | None, pair: int, far_names: float)
     return COST_BITS[difference.field, difference.size]
 
 
-_ALL_AGREE = np.array([cells.CELLS.index(cell) for cell in cells.ALL_AGREE])
+_ALL_AGREE, _NOT_LINKED, _NEAR, _BY_CHANCE = (
+    np.array([cells.CELLS.index(cell) for cell in each])
+    for each in (cells.ALL_AGREE, cells.NOT_LINKED, cells.NEAR, cells.NEAR_BY_CHANCE)
+)
+_LINKED_TO_BOTH = np.setdiff1d(np.arange(1, len(cells.CELLS)), [*_NOT_LINKED, *_NEAR])
 
 
 @cache
-def _list_cells(field: str) -> NDArray[np.int64]:
-    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == field])
+def _list_cells(name: str) -> NDArray[np.int64]:
+    return np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS if each.field == name])
+
+
+_FAR = np.array([each.size == "far" and each.record in _OF_SERVICES for each in _OPTIONS[-1][1:] if each])
+"""Which cells of both names are those that `CUT_OFF` concerns."""
 
 
 NOT_FOUND, NOT_FOUND_SD = 0.22, 0.1
@@ -242,6 +381,15 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     off = NOT_FOUND_SD * ratio * max(without, 0.0)
     noise = (NOT_FOUND * ratio) ** 2 * noise_of_without
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
+
+
+def estimate_rates(
+    counts: Array, variances: Array, joins: Array, join_variances: Array, seen_by: Array
+) -> tuple[Missed, Unjoined]:
+    """Estimate the rates from all there is: `counts` by `CELLS`, `joins` by `JOINS`, and `seen_by` as in `add_near`."""
+    prior, apart = estimate_missed(counts, variances), estimate_unjoined(joins, join_variances)
+    prior = replace(prior, rates=prior.rates + apart.rates, covariance=prior.covariance + apart.covariance)
+    return add_near(prior, counts, variances, seen_by), apart
 
 
 SERVICES = ("both at once", "review", "setting")
@@ -302,10 +450,14 @@ def estimate_factors(
     for council, (times, slopes, spread) in enumerate(zip(*_estimate_differences(kinds, kind_variances), strict=True)):
         # The estimate, then the same with one factor moved by a small step at a time, for numerical derivatives.
         there = weights @ compute_local_rates(counts, np.maximum([times, *(times + _STEP * slopes)], 0.0)).T
-        values[:, council] = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
+        times_missed = np.maximum(1.0 + (there[:, 0] - over_all) / against, 0.0)
         moved = (there[:, 1:] - there[:, :1]) / (_STEP * against[:, None])
-        off = factor_sd * values[:, council]
-        covariances[council] = (moved * spread) @ moved.T + (np.diag(off**2) + np.outer(off, off)) / 2
+        # Where hardly any record agrees in everything, the factor is all noise.
+        noise = (moved * spread) @ moved.T
+        trust = _compute_trust(times_missed, np.diag(noise), 1.0)
+        values[:, council] = 1.0 + trust * (times_missed - 1.0)
+        covariances[council] = np.sqrt(np.outer(trust, trust)) * noise
+        covariances[council] += _share_half(factor_sd * values[:, council])
     return Factors(np.round(values, _DECIMALS), np.round(covariances, _DECIMALS))
 
 
@@ -333,9 +485,15 @@ def _estimate_differences(kinds: Array, variances: Array) -> tuple[Array, Array,
 def _shrink_to_one(counted: Array, expected: Array, noise: Array) -> tuple[Array, Array]:
     """Return the ratio of counted to expected, shrunk towards 1 to allow for noise and chance, and its variance."""
     error = (noise + expected) / expected**2
-    beyond = np.maximum((counted / expected - 1.0) ** 2 - _PLAINLY**2 * error, COUNCILS_SD**2)
-    trust = beyond / (beyond + error)
+    trust = _compute_trust(counted / expected, error, COUNCILS_SD)
     return np.maximum(1.0 + trust * (counted / expected - 1.0), 0.0), trust * error
+
+
+def _compute_trust(ratio: Array, error: Array, prior_sd: float) -> Array:
+    """Return how much of a ratio's distance from 1 is believed, given the variance of its error."""
+    beyond = np.maximum((ratio - 1.0) ** 2 - _PLAINLY**2 * error, prior_sd**2)
+    trust: Array = beyond / (beyond + error)
+    return trust
 
 
 _CELLS_OF = np.array([[kind == each for each in cells.KIND_OF] for kind in cells.ONE_SORT]).reshape(

@@ -53,6 +53,13 @@ def _build_exchanged_sql(context: str) -> str:
     return _join_tests(*(f"({_build_equal_sql(*a)} AND {_build_equal_sql(*b)})" for a, b in ways))
 
 
+def _build_both_alike_sql(context: str) -> str:
+    """Return SQL: each name resembles the other record's other name, in its start, its end or its sound."""
+    forms = ("start", "end", "sound") if context == "dob" else ("start", "end")
+    one_way = [(f"surname_{form}_{context}", f"forename_{form}_{context}") for form in forms]
+    return f"({_build_equal_sql(*one_way)} AND {_build_equal_sql(*(pair[::-1] for pair in one_way))})"
+
+
 def _build_part_sql(name: str) -> str:
     """Return SQL: the whole name in one record is the first or last word of the name in the other."""
     words = [(f"{name}_{word}_dob", f"{name}_dob") for word in ("first", "last")]
@@ -63,6 +70,7 @@ _FORENAME_FORMS = ("forename", "forename_written")
 _NAMES = ("surname", "forename")
 _EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME = _build_exchanged_sql("dob"), _build_exchanged_sql("postcode")
 _EXCHANGED = _join_tests(_EXCHANGED_WITH_DOB, _EXCHANGED_AT_HOME)
+_BOTH_ALIKE = {context: _build_both_alike_sql(context) for context in ("dob", "postcode")}
 _IN_OTHER_PLACE = _build_equal_sql(
     *((f"{a}_{context}", f"{b}_{context}") for context in ("dob", "postcode") for a, b in (_NAMES, _NAMES[::-1]))
 )
@@ -92,16 +100,22 @@ _SAME_DOB = _join_tests(
     *(_build_equal_sql(f"{name}{form}_dob") for name in _NAMES for form in ("", "_sound", "_start", "_end")),
     *map(_build_part_sql, _NAMES),
     _EXCHANGED_WITH_DOB,
+    _BOTH_ALIKE["dob"],
 )
 _SAME_POSTCODE = _join_tests(
     _BOTH,
     *map(_build_equal_sql, ("day_postcode", "month_postcode")),
     *(_build_equal_sql(f"{name}{form}_postcode") for name in _NAMES for form in ("", "_start", "_end")),
     _EXCHANGED_AT_HOME,
+    _BOTH_ALIKE["postcode"],
 )
 _ANOTHER_DATE = f"{_SAME_POSTCODE} AND has_dob_l AND has_dob_r AND {_build_not_sql(_SAME_DOB)}"
 _ONLY_EXCHANGED = f"({_EXCHANGED} AND {_OTHER_FORENAME})"
 """Excludes names like Ahmed Ahmed, where both names are the same."""
+_ONLY_ALIKE_EXCHANGED = " AND ".join(
+    (_join_tests(*_BOTH_ALIKE.values()), *(_build_not_sql(_join_tests(_STARTS[name], _ENDS[name])) for name in _NAMES))
+)
+"""Excludes names like Ali Alia, which resemble each other as they are written."""
 _COMPARABLE = _join_tests(_SAME_DOB, _SAME_POSTCODE, _SAME_NAMES)
 _ONE_FAMILY = f"{_build_equal_sql('surname_postcode')} AND {_build_not_sql(_BOTH)}"
 _ANOTHER_HOME = _build_not_sql(_join_tests(_SAME_POSTCODE, _SAME_OUTWARD))
@@ -125,7 +139,8 @@ NULL_LEVELS: dict[str, str] = {
     "date_of_birth": "NOT has_dob_l OR NOT has_dob_r",
     "postcode": f"(NOT has_postcode_l OR NOT has_postcode_r) AND {_build_not_sql(_SAME_OUTWARD)}",
     "surname": f"NOT has_surname_l OR NOT has_surname_r OR NOT {_COMPARABLE}",
-    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}",
+    "forename": f"NOT has_forename_l OR NOT has_forename_r OR NOT {_COMPARABLE} OR {_ONLY_EXCHANGED}"
+    f" OR {_ONLY_ALIKE_EXCHANGED}",
     "sex": "sex_l IS NULL OR sex_r IS NULL",
     "nhs_number": "t_nhs_l IS NULL OR t_nhs_r IS NULL",
 }
@@ -149,6 +164,7 @@ LEVELS: dict[str, dict[str, str]] = {
         "same, one family": f"{_SAME['surname']} AND {_SAME_POSTCODE} AND {_OTHER_FORENAME}",
         **{label: f"{_SAME['surname']} AND surname_band_l = {band}" for band, label in EXACT["surname"].items()},
         "exchanged with forename": _ONLY_EXCHANGED,
+        "exchanged with forename, both misspelt": _ONLY_ALIKE_EXCHANGED,
         "in the place of the forename": f"{_IN_OTHER_PLACE} AND {_OTHER_FORENAME}",
         "part": _build_part_sql("surname"),
         "all but its start or end the same": _NEARLY["surname"],

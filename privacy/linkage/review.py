@@ -26,9 +26,8 @@ estimate from both. This is the Kalman filter update, which is Bayes' rule for n
 
     K = C h' (h C h' + R)^-1,   m + K (y - h m),   C - K h C.
 
-n depends on the rates: it is max(y, h m) in a first pass, and h (m + K (y - h m)) in a second. If the review is further
-from the rates than both allow (chi-square over its degrees of freedom above 1), C is first multiplied by that quotient,
-as Birge's ratio widens measurements that disagree: the rates before the review were trusted too much.
+n depends on the rates: it is max(y, h m) in a first pass, and h (m + K (y - h m)) in a second. If the review disagrees
+with the rates, C is widened first (`privacy.estimation.update`): they were trusted too much.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +42,7 @@ from numpy.typing import NDArray
 
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
-from privacy.estimation.corrected import invert_matrix
+from privacy.estimation.update import update_estimate
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.link import STEPS, Scored
 from privacy.linkage.missed import RATES
@@ -239,19 +238,13 @@ def update_rates(
     """
     tallies = zip(*_iter_tallies(plan, measurement, seen_by), strict=True)
     expected, off, chance, errors, noise = (np.array(column) for column in tallies)
-    contrast = errors - expected @ rates
-    likely = np.maximum(errors, expected @ rates)
+    likely, mean, after = np.maximum(errors, expected @ rates), rates, covariance
     for _ in range(_PASSES):
         likely = np.maximum(likely, 0.0)
         spread = np.diag(noise + likely / chance + (off * likely) ** 2)
-        before = expected @ covariance @ expected.T
-        wider = max(1.0, float(contrast @ invert_matrix(before + spread) @ contrast) / len(errors))
-        gain = wider * covariance @ expected.T @ invert_matrix(wider * before + spread)
-        mean = rates + gain @ contrast
+        mean, after = update_estimate(rates, covariance, expected, errors, spread)
         likely = expected @ mean
-    after = wider * (covariance - gain @ expected @ covariance)
-    # Rounding errors leave the product slightly asymmetric.
-    return np.round(mean, _DECIMALS), np.round((after + after.T) / 2, 2 * _DECIMALS)
+    return np.round(mean, _DECIMALS), np.round(after, 2 * _DECIMALS)
 
 
 def _iter_tallies(

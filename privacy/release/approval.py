@@ -6,8 +6,9 @@ read. Signatures, and what they allowed, are kept in the ledger, in an append-on
 
 Only `SignOffs` judges them. The ledger records who may sign: first the people named in the policy, then changes signed
 by enough of those recorded. A signature counts if it verifies, the request is exactly what is about to be done, and its
-key belongs to a recorded person whose last day has not passed and is not a key that signs releases. Each person counts
-once. What was allowed is judged by who was recorded at the time.
+page the one that is read now, and its key belongs to a recorded person whose last day has not passed and is not a key
+that signs releases. Each person counts once. What was allowed is judged by who was recorded, and by the page, at the
+time: the pipeline states that page under the key that signs releases.
 
 In a demonstration one key, that of the key set, is enough for any number of people. This ends when people are recorded
 or an extract is taken in that `readiness synth` did not write.
@@ -15,13 +16,12 @@ or an extract is taken in that `readiness synth` did not write.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib import resources
 from itertools import islice
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, TypeVar
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.doors import clock
@@ -30,15 +30,24 @@ from privacy.doors.shipped import read_yaml
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import SignOffLine
-from privacy.release.policy import Person, PolicyError, SignOff, Stage, format_public_key, parse_public_key
+from privacy.release.policy import Person, SignOff, Stage, format_public_key
+from privacy.release.signed_lines import (
+    CHANGE_OF_PEOPLE,
+    TEXT_PAGES,
+    WITHDRAWAL,
+    Allowed,
+    Approval,
+    DemonstrationKey,
+    Line,
+    People,
+    RealExtract,
+    ReleaseKey,
+    Request,
+    Signature,
+    hash_text_page,
+    parse_line,
+)
 
-Request = Mapping[str, Any]
-"""The content of a signature, JSON-ready: `stage`, `release`, and what would be done."""
-
-CHANGE_OF_PEOPLE = "people"
-"""The stage of a request that changes who may sign."""
-WITHDRAWAL = "withdrawal"
-"""The stage of a request that tells readers that a release is withdrawn, and why."""
 DEMONSTRATION = Person("demonstration key", "demonstration", "", public=True)
 STRANGER = Person("", "somebody who is not recorded", "", public=False)
 
@@ -55,71 +64,8 @@ class MayNotSign(Exception):
     """A signature that would not count; nothing was recorded."""
 
 
-@dataclass(frozen=True)
-class Signature:
-    """Signed content, with the public `key` and the signature (hexadecimal)."""
-
-    purpose: ClassVar[bytes]
-    """Prefix of every message, so that a signature of another kind by the same key cannot be mistaken for this one."""
-    key: str
-    signature: str
-
-    @classmethod
-    def parse(cls, content: Mapping[str, Any]) -> Self | None:
-        """Read a line of the ledger; None if it is not of this kind."""
-        names = {field.name for field in fields(cls)}
-        is_text = all(isinstance(content.get(name), str) for name in ("key", "signature"))
-        return cls(**content) if set(content) == names and is_text else None
-
-    @property
-    def message(self) -> bytes:
-        """The bytes that are signed, the same for every signer."""
-        content = asdict(self)
-        return self.purpose + encode_canonical_json(
-            {name: content[name] for name in content.keys() - {"key", "signature"}}
-        )
-
-    @property
-    def is_genuine(self) -> bool:
-        """True if the signature was made by the key."""
-        try:
-            parse_public_key(self.key).verify(bytes.fromhex(self.signature), self.message)
-        except (ValueError, TypeError, InvalidSignature):
-            return False
-        return True
-
-    def sign(self, by: Ed25519PrivateKey | bytes, recorded: "Recorded") -> Self:
-        """Return the content, signed with a private key or by a recorded person elsewhere. Raises `MayNotSign`."""
-        if isinstance(by, Ed25519PrivateKey):
-            return replace(self, key=format_public_key(by.public_key()), signature=by.sign(self.message).hex())
-        # A signature made elsewhere does not name its key, so every recorded key is tried.
-        found = (replace(self, key=person.key, signature=by.hex()) for person in recorded.people)
-        genuine = next((each for each in found if each.is_genuine), None)
-        if genuine is None:
-            raise MayNotSign(
-                "the signature is of something else, or by nobody who may sign: the request or its sheet may have"
-                " changed since it was signed. Nothing was recorded"
-            )
-        return genuine
-
-
 AnySignature = TypeVar("AnySignature", bound=Signature)
-
-
-@dataclass(frozen=True)
-class Approval(Signature):
-    """One person's signature on a request for `cohort`; `sheet_sha256` is the hash of the page that was read."""
-
-    request: Request
-    cohort: str
-    sheet_sha256: str
-
-    purpose: ClassVar[bytes] = b"readiness sign-off 1\n"
-
-    @property
-    def is_request(self) -> bool:
-        """True if its request is of a known stage; that of a forged line need not be."""
-        return isinstance(self.request, Mapping) and self.request.get("stage") in [CHANGE_OF_PEOPLE, WITHDRAWAL, *Stage]
+AnyLine = TypeVar("AnyLine", bound=Line)
 
 
 @dataclass(frozen=True)
@@ -188,26 +134,12 @@ class Recorded:
         return persons[Stage.PUBLICATION if stage == WITHDRAWAL else Stage(stage)]
 
 
-@dataclass(frozen=True)
-class ReleaseKey(Signature):
-    """The key that signs releases, declared to this `ledger` under its own signature, which nobody can forge."""
-
-    ledger: str
-
-    purpose: ClassVar[bytes] = b"readiness release key 1\n"
-
-
-_APPROVAL, _ALLOWED, _PEOPLE = "approval", "allowed", "people"
-_RELEASE_KEY, _DEMONSTRATION, _REAL = "release key", "demonstration", "not synthetic"
-
-
 class SignOffs:
     """The signatures in the ledger and the judgement of each, read once."""
 
     def __init__(self, ledger: Ledger, *release_keys: str) -> None:
         """Read the signatures in the ledger; `release_keys` are further public keys that sign releases."""
-        contents = ((json.loads(line.content), line) for line in ledger.sign_offs())
-        self._lines = [(content.pop("kind", ""), content, line) for content, line in contents]
+        self._lines = [(parse_line(line.content), line) for line in ledger.sign_offs()]
         self.release_keys = {*release_keys, *self._iter_release_keys()}
         self._recorded = [Recorded()]
         for number in range(len(self._lines)):
@@ -219,6 +151,11 @@ class SignOffs:
         return self._recorded[-1]
 
     @property
+    def ignored(self) -> list[SignOffLine]:
+        """The lines that this software did not write, or not in this version: they decide nothing."""
+        return [line for content, line in self._lines if content is None]
+
+    @property
     def approvals(self) -> list[Signed]:
         """Every signature on a request, oldest first, as judged when it was recorded, whatever has changed since."""
         return [
@@ -226,9 +163,9 @@ class SignOffs:
             for number, approval, line in self._iter_approvals()
         ]
 
-    def judge(self, request: Request, sheet_sha256: str = "", at: int | None = None) -> Judgement:
-        """Return the signatures that count for a request, given its page if any, now or just before line `at`."""
-        number, now = (len(self._lines), clock.format_now()) if at is None else (at, self._lines[at][2].recorded_at)
+    def judge(self, request: Request, sheet_sha256: str, at: int | None = None) -> Judgement:
+        """Return the signatures that count for a request and its page, now or just before line `at`."""
+        number, now = (len(self._lines), clock.format_now()) if at is None else (at, self._lines[at][1].recorded_at)
         recorded, counting, passed_over = self._recorded[number], dict[str, Signed](), list[Signed]()
         for _, approval, line in self._iter_approvals(number):
             if moved := _list_differences(approval, request, sheet_sha256):
@@ -262,37 +199,42 @@ class SignOffs:
     def list_allowed(self, stage: str, release: str) -> list[Signed]:
         """Return the signatures that allowed the release at this stage, judged by who was recorded at the time."""
         found: dict[str, Signed] = {}
-        for request, judgement in self._allowances:
-            if (request.get("stage"), request.get("release")) == (stage, release):
+        for allowed, request, judgement in self._allowances:
+            if (request["stage"], request["release"]) == (stage, release) and allowed.key in self.release_keys:
                 found |= {each.line.entry_hash: each for each in judgement.counting}
         return list(found.values())
 
     def iter_withdrawals(self) -> Iterator[tuple[Request, str]]:
         """Yield every allowed withdrawal, oldest first, with the day of its last counting signature."""
-        for request, judgement in self._allowances:
-            if request.get("stage") == WITHDRAWAL:
+        for _, request, judgement in self._allowances:
+            if request["stage"] == WITHDRAWAL:
                 yield request, max(each.line.recorded_at for each in judgement.counting)[:10]
 
-    def is_allowed(self, request: Request) -> bool:
-        """Return whether exactly this request was allowed before, judged by who was recorded at the time."""
-        return any(each == request for each, _ in self._allowances)
+    def is_allowed(self, request: Request, release_key: str = "") -> bool:
+        """Return whether exactly this request was allowed before, judged by who was recorded at the time.
+
+        Unless its page is made from the request alone, a pipeline with this `release_key` must have allowed it.
+        """
+        return any(
+            each == request and (request["stage"] in TEXT_PAGES or allowed.key == release_key)
+            for allowed, each, _ in self._allowances
+        )
 
     def list_signed(self) -> list[Signed]:
         """Return the newest counting signature of every request that enough people have signed by now, oldest first."""
-        requests = {hash_json(each.request): each.request for _, each, _ in self._iter_approvals()}
-        judged = (self.judge(request) for request in requests.values())
+        pages = {(hash_json(each.request), each.sheet_sha256): each for _, each, _ in self._iter_approvals()}
+        judged = (self.judge(each.request, each.sheet_sha256) for each in pages.values())
         return sorted((each.counting[-1] for each in judged if each.is_enough), key=lambda signed: signed.line.seq)
 
-    def iter_lines(self, kind: str) -> Iterator[tuple[dict[str, Any], SignOffLine]]:
+    def iter_lines(self, kind: type[AnyLine]) -> Iterator[tuple[AnyLine, SignOffLine]]:
         """Yield the content of every line of a kind, oldest first."""
-        yield from ((content, line) for each, content, line in self._lines if each == kind)
+        yield from ((content, line) for content, line in self._lines if isinstance(content, kind))
 
     def _iter_release_keys(self) -> Iterator[str]:
         """Yield the keys that have declared to this ledger that they sign releases."""
-        for content, _ in self.iter_lines(_RELEASE_KEY):
-            stated = ReleaseKey.parse(content)
+        for stated, _ in self.iter_lines(ReleaseKey):
             # A declaration that the key signed for another ledger does not count here.
-            if stated is not None and stated.ledger == self._lines[0][2].entry_hash and stated.is_genuine:
+            if stated.ledger == self._lines[0][1].entry_hash and stated.is_genuine:
                 yield stated.key
 
     def build_change_of_people(self, sign_off: SignOff) -> Request | None:
@@ -308,49 +250,50 @@ class SignOffs:
 
     def _build_change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
-        whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][2].entry_hash}
+        whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][1].entry_hash}
         return whole | {"replaces": before.line, "before": before.sign_off.build_document(), "after": people}
 
     def _update_recorded(self, number: int) -> Recorded:
         """Return who may sign after a line."""
-        before, (kind, content, line) = self._recorded[number], self._lines[number]
-        if kind == _PEOPLE:
-            try:
-                named = SignOff.parse(content)
-            except PolicyError:
-                # A forged line need not hold valid people; it changes nothing.
-                return before
-            if before.sign_off is not None and not self.judge(self._build_change(before, content), at=number).is_enough:
-                return before
-            return replace(before, sign_off=named, line=line.entry_hash)
-        if kind == _DEMONSTRATION and before.may_be_demonstration and not before.demonstration_key:
-            return replace(before, demonstration_key=str(content.get("key", "")))
-        if kind == _REAL and not before.real_extract:
-            return replace(before, real_extract=str(content.get("extract") or "an extract"))
+        before, (content, line) = self._recorded[number], self._lines[number]
+        match content:
+            case People() if before.sign_off is None or self._is_change_signed(before, content, number):
+                return replace(before, sign_off=SignOff(content.persons, content.people), line=line.entry_hash)
+            case DemonstrationKey(key) if before.may_be_demonstration and not before.demonstration_key:
+                return replace(before, demonstration_key=key)
+            case RealExtract(extract) if not before.real_extract:
+                return replace(before, real_extract=extract or "an extract")
         return before
 
+    def _is_change_signed(self, before: Recorded, people: People, at: int) -> bool:
+        change = self._build_change(before, people.build_document())
+        return self.judge(change, hash_text_page(change), at).is_enough
+
     @cached_property
-    def _allowances(self) -> list[tuple[Request, Judgement]]:
-        """Every allowed request with its judgement, by who was recorded at the time."""
+    def _allowances(self) -> list[tuple[Allowed, Request, Judgement]]:
+        """What was allowed: the line, the request and its judgement, by who was recorded at the time."""
         found = []
         by_line = {line.entry_hash: approval.request for _, approval, line in self._iter_approvals()}
-        for number, (kind, content, _) in enumerate(self._lines):
-            if kind == _ALLOWED:
-                request = next((by_line[each] for each in content.get("approvals", ()) if each in by_line), None)
-                if request is None or hash_json(request) != content.get("request_sha256"):
-                    continue
-                # As of that line: somebody who has left since does not undo what was allowed.
-                judgement = self.judge(request, at=number)
-                if judgement.is_enough:
-                    found.append((request, judgement))
+        for number, (content, _) in enumerate(self._lines):
+            if not isinstance(content, Allowed):
+                continue
+            request = next((by_line[each] for each in content.approvals if each in by_line), None)
+            if request is None or hash_json(request) != content.request_sha256:
+                continue
+            is_text = request["stage"] in TEXT_PAGES
+            if not is_text and not content.is_genuine:
+                continue
+            # As of that line: somebody who has left since does not undo what was allowed.
+            judgement = self.judge(request, hash_text_page(request) if is_text else content.sheet_sha256, at=number)
+            if judgement.is_enough:
+                found.append((content, request, judgement))
         return found
 
     def _iter_approvals(self, until: int | None = None) -> Iterator[tuple[int, Approval, SignOffLine]]:
         """Yield (line number, approval, line) for the approvals before the line numbered `until`."""
-        for number, (kind, content, line) in enumerate(islice(self._lines, until)):
-            approval = Approval.parse(content) if kind == _APPROVAL else None
-            if approval is not None and approval.is_request:
-                yield number, approval, line
+        for number, (content, line) in enumerate(islice(self._lines, until)):
+            if isinstance(content, Approval):
+                yield number, content, line
 
     def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
         person, why_not = self.identify_signer(approval, recorded, at)
@@ -378,24 +321,24 @@ def note_people(ledger: Ledger, sign_off: SignOff) -> None:
         return
     books = SignOffs(ledger)
     change = books.build_change_of_people(sign_off)
-    if books.recorded.sign_off is None or (change and books.judge(change).is_enough):
-        add_line(ledger, _PEOPLE, sign_off.build_document())
+    if books.recorded.sign_off is None or (change and books.judge(change, hash_text_page(change)).is_enough):
+        add_line(ledger, "people", sign_off.build_document())
 
 
 def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
     """Record the key that signs releases, which may not sign them off, and a demonstration's public key, if any."""
     books = SignOffs(ledger)
     if format_public_key(release_key.public_key()) not in books.release_keys:
-        stated = ReleaseKey("", "", ledger.get_identity()).sign(release_key, books.recorded)
-        add_line(ledger, _RELEASE_KEY, asdict(stated))
+        stated = ReleaseKey("", "", ledger.get_identity()).sign_with(release_key)
+        add_line(ledger, stated.kind, asdict(stated))
     if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
-        add_line(ledger, _DEMONSTRATION, {"key": demonstration_key})
+        add_line(ledger, "demonstration", {"key": demonstration_key})
 
 
 def note_not_synthetic(ledger: Ledger, extract: str) -> None:
     """Record an extract that `readiness synth` did not write, which ends a demonstration for good."""
     if not SignOffs(ledger).recorded.real_extract:
-        add_line(ledger, _REAL, {"extract": extract})
+        add_line(ledger, "not synthetic", {"extract": extract})
 
 
 def sign(
@@ -412,7 +355,7 @@ def sign(
     person, approval = sign_content(ledger, sign_off, Approval("", "", plain, cohort, sheet_sha256), by)
     if any(each.approval.key == approval.key for each in SignOffs(ledger).judge(plain, sheet_sha256).counting):
         raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
-    add_line(ledger, _APPROVAL, asdict(approval))
+    add_line(ledger, approval.kind, asdict(approval))
     return person, SignOffs(ledger).judge(plain, sheet_sha256)
 
 
@@ -423,17 +366,39 @@ def sign_content(
     # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
     note_people(ledger, sign_off)
     books = SignOffs(ledger)
-    signed = unsigned.sign(by, books.recorded)
+    signed = unsigned.sign_with(by) if isinstance(by, Ed25519PrivateKey) else _attach(unsigned, by, books.recorded)
     person, why_not = books.identify_signer(signed)
     if why_not:
         raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
     return person, signed
 
 
-def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str = "", *release_keys: str) -> None:
-    """Record that a request is allowed if enough people have signed it; otherwise raise `WaitsForApproval`.
+def _attach(unsigned: AnySignature, signature: bytes, recorded: Recorded) -> AnySignature:
+    """Return the content with the signature that a recorded person made elsewhere. Raises `MayNotSign`."""
+    # A signature made elsewhere does not name its key, so every recorded key is tried.
+    found = (replace(unsigned, key=person.key, signature=signature.hex()) for person in recorded.people)
+    genuine = next((each for each in found if each.is_genuine), None)
+    if genuine is None:
+        raise MayNotSign(
+            "the signature is of something else, or by nobody who may sign: the request or its sheet may have"
+            " changed since it was signed. Nothing was recorded"
+        )
+    return genuine
 
-    `sheet_sha256` is the hash of its page as it is now. The message names roles, not people, because it may be logged.
+
+def allow(
+    ledger: Ledger,
+    sign_off: SignOff,
+    request: Request,
+    sheet_sha256: str,
+    by: Ed25519PrivateKey | None,
+    *release_keys: str,
+) -> None:
+    """Pass if enough people have signed a request; otherwise raise `WaitsForApproval`.
+
+    `sheet_sha256` is the hash of its page as it is now. That the request is allowed is recorded under `by`, the key
+    that signs releases; without it only if the page follows from the request. The message names roles, not people,
+    because it may be logged.
     """
     note_people(ledger, sign_off)
     books = SignOffs(ledger, *release_keys)
@@ -442,14 +407,18 @@ def allow(ledger: Ledger, sign_off: SignOff, request: Request, sheet_sha256: str
     found = books.judge(request, sheet_sha256)
     if not found.is_enough:
         stage, release = request["stage"], request["release"]
-        same_stage = [each for each in found.passed_over if each.request.get("stage") == stage]
-        about = [each for each in same_stage if each.request.get("release") == release]
+        same_stage = [each for each in found.passed_over if each.request["stage"] == stage]
+        about = [each for each in same_stage if each.request["release"] == release]
         raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
     lines = sorted(signed.line.entry_hash for signed in found.counting)
-    allowed = {"approvals": lines, "request_sha256": hash_json(request)}
+    allowed = Allowed("", "", lines, hash_json(request), sheet_sha256)
+    if by is not None:
+        allowed = allowed.sign_with(by)
     # Recorded once, however often a run asks.
-    if allowed not in [content for content, _ in books.iter_lines(_ALLOWED)]:
-        add_line(ledger, _ALLOWED, allowed)
+    elif request["stage"] not in TEXT_PAGES:
+        return
+    if allowed not in [content for content, _ in books.iter_lines(Allowed)]:
+        add_line(ledger, allowed.kind, asdict(allowed))
 
 
 def refuse_simulated_date() -> None:
@@ -497,7 +466,7 @@ def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> li
     # A difference that has no words above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
-    if not differences and sheet_sha256 not in ("", approval.sheet_sha256):
+    if not differences and sheet_sha256 != approval.sheet_sha256:
         differences.append("the decision sheet")
     return differences
 
@@ -520,7 +489,7 @@ def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> 
 
 def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
     """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
-    if kind in (_PEOPLE, _REAL) or not SignOffs(ledger).recorded.may_be_demonstration:
+    if kind in ("people", "not synthetic") or not SignOffs(ledger).recorded.may_be_demonstration:
         refuse_simulated_date()
     ledger.get_identity()  # makes sure the first line exists: every request names it
     return ledger.add_sign_off(encode_canonical_json({"kind": kind, **content}).decode()).entry_hash

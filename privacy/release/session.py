@@ -179,7 +179,8 @@ def _read(wanted: _Wanted, reservation: Reservation, noise: OpenDPNoise | None) 
     if changed := [what for what, is_same in same.items() if not is_same]:
         raise ReleaseConflict(
             f"{charged.family} of release {charged.release}, cohort {charged.cohort}, was charged with another "
-            f"{' and another '.join(changed)}. A revision is a new release, and draws on the same budget."
+            f"{' and another '.join(changed)}. Its measurement is kept and never drawn again; anything else is for a"
+            " later release."
         )
     paid_by, recorded = charged.entry_hash, reservation.end.measurement_sha256 if reservation.end else None
     # The process that committed may have been killed before it moved the file.

@@ -56,6 +56,10 @@ OF_OTHERS = {"hv_reviews": (0.65, 1.5), "early_years_census": (0.65, 1.5), "pare
 """Bounds of rows per child, as a share of the median of the other councils, for sources without a published number of
 rows. A release is held outside them. Set by judgement: coverage of reviews and places really differs between councils,
 and survey response differs more."""
+HARDLY_ANY, MANY_REVIEWS = 0.01, 100
+"""A review counts as sent in a delivery with at least this share of the rows of the review it has most of. That one has
+at least `MANY_REVIEWS` rows, or the delivery shows nothing: in England over 80% of children have each review that is
+due after the birth, and providers that began to send one late have had a fifth or more of a cohort's."""
 MIN_COMPLETE_SHARE = 0.9
 MAX_SHARE_OF_MANY = 0.05
 """Share of rows whose UPN or other number belongs to many children. Every child has a unique number; a default that
@@ -101,6 +105,8 @@ class ReleaseRule(StrEnum):
     FAR_FROM_CENSUS = "profile-far-from-census"
     """The EYFS Profile against the school census of the same children, for councils without an expected number."""
     ROWS_OF_OTHERS = "rows-far-from-other-councils"
+    OTHER_REVIEWS = "other-reviews-than-stated"
+    """The reviews in a delivery against those that the council file says are sent, which decide what is published."""
     # Not compared with the delivery before: a wrong file that is sent twice would be compared with itself, and several
     # small steps would each be within the bound.
     OTHER_CHILDREN = "other-children-than-before"

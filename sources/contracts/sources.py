@@ -180,12 +180,11 @@ def build_setting_days_sql(cohort: Cohort) -> tuple[str, str]:
     """Return SQL for the days by which a setting had seen a child and had recorded a concern; NULL if that is unknown.
 
     Rows are not dated. A child counts as seen by the progress check or the last census before Reception, whichever is
-    earlier. A concern counts as recorded on the date of the progress check that found it; without one, special
-    educational needs count as recorded by that census.
+    earlier. A concern counts as recorded on the date of the progress check that found it. Special educational needs
+    have no date: dated by the census, they alone made up "less than a year before Reception".
     """
     census = f"{quote_text(str(_EARLY_YEARS_RECORDS[-1].possible.find_date(cohort)))}::DATE"
-    checked = f"WHEN {_CHECK_CONCERN} AND progress_check_date IS NOT NULL THEN progress_check_date"
-    return f"least(progress_check_date, {census})", f"CASE {checked} WHEN {_SEN_CONCERN} THEN {census} END"
+    return f"least(progress_check_date, {census})", f"CASE WHEN {_CHECK_CONCERN} THEN progress_check_date END"
 
 
 EARLY_YEARS_CENSUS = SourceContract(

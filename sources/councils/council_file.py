@@ -16,8 +16,10 @@ from pydantic import AfterValidator, ValidationInfo, field_validator, model_vali
 from privacy.doors.environment import get_settings
 from privacy.doors.settings_file import Faults, Problem, Settings, Text, read_settings, sort_problems, suggest_names
 from sources.contracts import CONTRACTS, Column, Kind, Role, SourceContract
+from sources.contracts.sources import HV_REVIEWS
 from sources.councils.dialect import CONTRACT_DIALECT, Dialect, Parts, is_date
 from sources.errors import ExtractStopped
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.places import Place, UnknownCouncil, get_place, load_places, resolve
 
 SHIPPED = Path(__file__).parent
@@ -37,6 +39,11 @@ class CouncilFile:
 
     council: str
     sources: Mapping[str, Dialect] = field(default_factory=dict)
+
+    @property
+    def reviews(self) -> tuple[str, ...] | None:
+        """Codes of the reviews that its health visitors send; None if it does not say."""
+        return self.get_dialect(HV_REVIEWS.name).reviews
 
     def get_dialect(self, source: str) -> Dialect:
         return self.sources.get(source, CONTRACT_DIALECT)
@@ -138,6 +145,19 @@ class _Source(Dialect):
                     seen.setdefault(value.strip().lower(), value.strip())
                 found[name] = {value.strip(): code.strip() for value, code in mapping.items()}
         return found
+
+    @field_validator("reviews")
+    @classmethod
+    def _check_reviews(cls, reviews: tuple[str, ...]) -> tuple[str, ...]:
+        if cls.contract.name != HV_REVIEWS.name:
+            raise ValueError(f"goes with {HV_REVIEWS.name} alone")
+        with Faults() as faults:
+            for place, code in enumerate(reviews):
+                if code not in REVIEW_CODES:
+                    faults.add(
+                        (place,), f"{code!r} is not a code of the contract{suggest_names(code, tuple(REVIEW_CODES))}"
+                    )
+        return reviews
 
     @field_validator("constants")
     @classmethod

@@ -305,7 +305,8 @@ class Dialect(Settings):
     to contract codes, or to "" for unknown. `date_formats` override the file's formats (`date_format`) for a column.
     `derived` are contract columns made from other columns of the file. `parts` says how several files of one extract
     are combined (None: detected from the files); `deleted` has, for `changes`, the heading whose values mark a row as
-    the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns).
+    the deletion of its record. `sheet` is the workbook sheet to read (None: found by its columns). `reviews` are the
+    codes of the reviews that health visitors send (None: not stated); other sources have none.
     """
 
     delimiter: Annotated[str, build_fault_validator(_find_delimiter_fault)] = ","
@@ -319,6 +320,7 @@ class Dialect(Settings):
     parts: Parts | None = None
     deleted: Mapping[Text, Annotated[tuple[Text, ...], AsList]] = {}
     sheet: Text | None = None
+    reviews: Annotated[tuple[Text, ...], AsList] | None = None
 
     def get_formats(self, column: str) -> tuple[str, ...]:
         """Return the date formats of a contract column."""
@@ -342,8 +344,8 @@ class Dialect(Settings):
     @cached_property
     def sha256(self) -> str:
         """Hash of the source's settings that affect reading; an extract read with another hash is read again."""
-        # `parts` does not change how a file is read
-        content = self.model_dump(mode="json", exclude={"parts"}, exclude_defaults=True)
+        # neither changes how a file is read
+        content = self.model_dump(mode="json", exclude={"parts", "reviews"}, exclude_defaults=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -32,7 +32,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         quality = build_quality(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_read=quality.rows_read + 40))
     fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    write_sheet(home, build_measurement_request(home, VERSION, COUNCILS))
+    write_sheet(home, build_measurement_request(home, VERSION))
     return home.get_decision_sheet_path(VERSION, "measurement")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import IN_A_BROWSER, follow
 from tests.support.daily import mark_slow_after
@@ -419,3 +419,18 @@ def test_print_of_many_councils_has_the_map_and_no_chart_over_pages(browser: Bro
         )
         assert page.locator("svg.chart").filter(visible=True).count() == 2
         assert page.locator(".left-out:visible").count() == 0
+
+
+def test_a_sentence_is_copied_with_its_source(browser: Browser, whole: Made) -> None:
+    """Without a network, from a page opened from a folder; without scripts the words are there, and no button is."""
+    with opened(browser, whole.site, "council-leeds", permissions=["clipboard-read", "clipboard-write"]) as page:
+        sentence = page.locator("#quote-1 q").inner_text()
+        page.locator("#quote-1").get_by_role("button").click()
+        expect(page.locator(".copied")).to_have_text(f"Copied with its source: {sentence}")
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.startswith(f"{sentence} Source: ")
+        assert "Proof: " in copied
+        assert axe_faults(page, "section[aria-labelledby=quote]") == []
+    with opened(browser, whole.site, "council-leeds", java_script_enabled=False) as page:
+        assert page.locator("#quote-1 q").inner_text() == sentence
+        assert not page.locator("#quote-1 button").is_visible()

@@ -23,8 +23,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from privacy.release.ledger import Ledger
 from sources.reference.places import PILOT
 from tests.support import PROJECT, get_environment_without_settings

@@ -15,8 +15,8 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.row_numbers import RowNumbers
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.services import SERVICES
@@ -27,6 +27,7 @@ from tests.support.installation.commands import run_readiness
 from tests.support.installation.rig import Site, check_nothing_leaked
 from tests.support.installation.traces import hash_files
 from tests.support.planted import PROFILE, REVIEW
+from tests.support.rehearsals import REHEARSED
 from tests.support.release.people import read_page
 from tests.support.returns.agreements import Recipients, write
 
@@ -60,8 +61,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     append(root / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv", PROFILE, PROFILE | {GOALS[0]: "9"})
     append(root / "landing" / "leeds" / "hv_reviews" / f"{COHORT}.csv", REVIEW)
     KeyRing.create(root / "keys", demonstration=True)
-    done = run_release(root)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(REHEARSED, "1")
+        done = run_release(root)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert Home(root / "home").rehearsed("2026.11.0").exists()
     return Run(root, truth, done.stdout + done.stderr)
 
 

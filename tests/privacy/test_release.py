@@ -19,8 +19,8 @@ from assets.release.measure import measure_family, measure_release, publish_bund
 from assets.release.planning import compute_expected_accuracy
 from assets.release.record import CohortRecord, read_record
 from assets.release.tabulate import Differing, find_differing_tables
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import InvalidPublisher
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.pupil import HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
@@ -109,11 +109,11 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
     note_linked(home, COHORT, COUNCILS)  # otherwise the sources that are due hold the release
     write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=MISSING))})
     for family in FAMILIES:
-        measure_family(home.get_cohort(COHORT), keys, family, VERSION, COUNCILS)
-    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
+        measure_family(home.get_cohort(COHORT), keys, family, VERSION)
+    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     assert verify(bundle).ok, str(verify(bundle))
     before = read_contents(bundle)
-    assert publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS) == bundle
+    assert publish_bundle(home.get_cohort(COHORT), keys, VERSION) == bundle
     assert read_contents(bundle) == before
     assert find_differing_tables(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -143,7 +143,7 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
         fix(home)
         assert read_record(home, VERSION)[COHORT].missing == lacking
     add_cohort(home, COHORT, 10, COUNCILS)
-    measure_family(home.get_cohort(COHORT), keys, "health", VERSION, COUNCILS)
+    measure_family(home.get_cohort(COHORT), keys, "health", VERSION)
     fix(home)
     note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     with pytest.raises(ReleaseConflict, match="A revision is a new release"):

@@ -18,7 +18,7 @@ PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ORDER: Mapping[str, list[str]] = {
     "sources": "reference contracts councils extract diagnosis onboarding synthetic".split(),
     "privacy": "doors names release estimation synthetic linkage returns".split(),
-    "ndl_export": "pages files tables facts documents metadata analyst_db site api bundle publish answers".split(),
+    "ndl_export": "pages files tables facts documents metadata analyst_db site api answers bundle publish".split(),
     "assets": "home catalogue pseudonymise intake linkage release returns keeping".split(),
     "pipelines": "dagster reports commands".split(),
 }

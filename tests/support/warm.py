@@ -14,7 +14,14 @@ from typing import TextIO
 
 WARM = multiprocessing.get_context("forkserver")
 WARM.set_forkserver_preload(
-    ["tests.conftest", "great_expectations", "splink", "pipelines.definitions", "tests.support.loaded"]
+    [
+        "tests.conftest",
+        "great_expectations",
+        "splink",
+        "pipelines.definitions",
+        "tests.support.loaded",
+        "tests.support.rehearsals",
+    ]
 )
 """One list for all, because a process has one server of forks, which takes the list that was set last. `tests.conftest`
 comes first: an import of Great Expectations ends a process whose main module has no file."""
@@ -25,7 +32,9 @@ def become_command(
 ) -> None:
     """Run `readiness` in this process, as if it had been started with these words, surroundings and standard files."""
     from pipelines.cli import main
+    from tests.support import rehearsals
 
+    rehearsals.rehearse_in_this_process(rehearsals.REHEARSED in environment)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

@@ -83,7 +83,7 @@ def test_outside_a_demonstration_nothing_is_recorded_under_a_simulated_date(
     with pytest.raises(approval.DateIsSimulated):
         record(home, Processing.EXPIRY)
     with pytest.raises(approval.DateIsSimulated):
-        approval.allow(ledger, sign_off, request)
+        approval.allow(ledger, sign_off, request, "", None)
     with pytest.raises(approval.DateIsSimulated):
         approval.add_line(ledger, "approval", {})
     assert (len(ledger.sign_offs()), len(read_entries(home))) == (lines, 2)

@@ -19,17 +19,12 @@ widths AS (
         greatest({{ name }} - {{ name }}l, 0) AS {{ name }}_below, greatest({{ name }}u - {{ name }}, 0) AS {{ name }}_above,
         {% endif %}
         {% endfor %}
-        {% if sharpened %}time_period IN ({% for cohort in sharpened %}{{ cohort | sql }}{{ ", " if not loop.last }}{% endfor %}){% else %}false{% endif %} AS sharpened,
-        {{ rounding }} + sqrt(abs(greatest(p_below, p_above) ** 2 - greatest(c_below, c_above) ** 2)) AS reach
+        {% if sharpened %}time_period IN ({% for cohort in sharpened %}{{ cohort | sql }}{{ ", " if not loop.last }}{% endfor %}){% else %}false{% endif %} AS sharpened
     FROM pairs
 )
 SELECT {{ table.name | sql }}, {{ measure.name | sql }}, {{ [measure.decimals, 1] | max }}, {{ table.measures.index(measure) }},
     position, time_period, geographic_level, area_code, area_name, "row", p, pl, pu, c, cl, cu, sharpened,
     {% set shown = "greatest(%s, 0)" if measure.is_count else "%s" %}
     round({{ shown | format("p") }}, {{ measure.decimals }}) <> round({{ shown | format("c") }}, {{ measure.decimals }}), c - p,
-    {% if is_corrected %}
     sqrt(c_below ** 2 + p_above ** 2), sqrt(c_above ** 2 + p_below ** 2)
-    {% else %}
-    if(sharpened, reach, sqrt(c_below ** 2 + p_above ** 2)), if(sharpened, reach, sqrt(c_above ** 2 + p_below ** 2))
-    {% endif %}
 FROM widths

@@ -1,5 +1,29 @@
 (() => {
   "use strict";
+
+  // Pages opened from a folder may have no clipboard of their own: then the words are selected and copied.
+  const copy = async (words) => {
+    try {
+      await navigator.clipboard.writeText(words);
+    } catch {
+      const field = document.body.appendChild(document.createElement("textarea"));
+      field.value = words;
+      field.select();
+      document.execCommand("copy");
+      field.remove();
+    }
+  };
+
+  for (const button of document.querySelectorAll(".copy")) {
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      const quote = button.closest("li").querySelector("q").textContent;
+      await copy(`${quote} ${button.closest(".quotes").dataset.source}`);
+      document.querySelector(".copied").textContent = `Copied with its source: ${quote}`;
+      button.focus();
+    });
+  }
+
   const filter = document.querySelector(".filter");
   if (!filter) return;
   const area = filter.querySelector("#area"), cohort = filter.querySelector("#cohort");

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db import build
-from ndl_export.analyst_db.short_views import SHORT
+from ndl_export.analyst_db.words import SHORT
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals

@@ -25,9 +25,9 @@ from ndl_export.answers.mcp import build_server
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import Index, NotPublished
-from ndl_export.bundle.read import read_contents
-from ndl_export.bundle.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
+from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
 from ndl_export.files.signing import PUBLIC_KEY_FILE, get_public_pem
 from ndl_export.tables import TABLES
 from tests.support.export.answers import build_answer
@@ -131,6 +131,30 @@ def test_verdicts_are_those_of_the_macros_and_those_of_the_opposite_turned(
             for measure in ("GLD", "not ready for school")
         )
         assert unready.verdict == turned[ready.verdict]
+
+
+def test_a_published_difference_has_both_answers_in_one_table(questions: Questions, published: Published) -> None:
+    """More than the noise by its own interval, and more than noise and chance by the verdict of every comparison."""
+    for comparison, group, less in (
+        ("Female less male", "Sex: Female", "Sex: Male"),
+        ("All children: area less all councils together", "Total", "Total"),
+    ):
+        rows = published.query("FROM gld_differences_judged(?)", comparison)
+        verdicts = published.query(
+            "SELECT area_code, verdict FROM gld_compared(?, ?, ?, ?, ?)"
+            " WHERE group_key = ? AND less_group_key = ? AND (less_is_all OR group_key <> less_group_key)",
+            *(group, less, group != less, NEWER, NEWER, group, less),
+        )
+        expected = {row["area_code"]: row["verdict"] for row in verdicts}
+        assert {row["area_code"]: row["more_than_noise_and_chance"] for row in rows} == expected
+        shown = [row for row in rows if row["points"] is not None]
+        assert len(shown) > 5
+        for row in shown:
+            alone = "ahead" if row["lower_ci"] > 0 else "behind" if row["upper_ci"] < 0 else "cannot say"
+            assert row["more_than_noise"] == alone or 0 in (row["lower_ci"], row["upper_ci"])
+            assert row["more_than_noise_and_chance"] in (row["more_than_noise"], "cannot say")
+    answer = questions.answer_figure(questions.read_subject(None, "Leeds", ["gender gap"]))
+    assert any("more than the noise" in each and "more than noise and chance" in each for each in answer.may_conclude)
 
 
 def test_other_measures_are_compared_by_noise_and_chance(published: Published) -> None:
@@ -243,11 +267,17 @@ def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str],
     ("measure", "groups", "wanted"),
     [
         ("GLD", ["girls"], "% of girls in Leeds had a good level of development"),
-        ("GLD", ["boys", "FSM"], "% of boys (Eligible for free school meals) in Leeds had"),
+        ("GLD", ["boys", "FSM"], "% of boys eligible for free school meals in Leeds had"),
+        ("GLD", ["EHCP", "boys"], "% of boys (Education, health and care plan) in Leeds had"),
         ("GLD", ["seen by both services"], "% of children (Seen by: Both) in Leeds had"),
         ("number of children", ["girls"], " girls in Leeds in 2024/25"),
         ("expected level", ["writing"], "% of children in Leeds were at the expected level in Writing in 2024/25"),
-        (None, ["seen by both services"], "% of children in Leeds in 2024/25 were in this group: Seen by: Both"),
+        (
+            None,
+            ["seen by both services"],
+            "% of children in Leeds were seen by both a health visitor and a setting before school in",
+        ),
+        ("number of children", ["seen by both services"], " children (Seen by: Both) in Leeds"),
     ],
 )
 def test_a_sentence_says_whom_the_figure_is_about(
@@ -257,11 +287,14 @@ def test_a_sentence_says_whom_the_figure_is_about(
 
 
 def test_the_command_says_why(series: Path) -> None:
-    run = invoke("check-claim", series.parent, "All girls will be ready in Leeds", "--json")
+    leeds = ("check-claim", series.parent, "--area", "Leeds", "--measure", "ready for school")
+    run = invoke(*leeds, "--group", "girls", "--forecast", "will be", "--json")
     assert run.exit_code == 4
     assert json.loads(run.output)["rule"] == "forecast"
-    run = invoke("check-claim", series.parent)
-    assert run.exit_code == 2
+    compared = ("--group", "girls", "--comparison", "higher", "--than-group", "boys", "--json")
+    assert len(json.loads(invoke(*leeds, *compared).output)["figures"]) == 2
+    assert invoke("check-claim", series.parent).exit_code == 2
+    assert invoke(*leeds, "--value", "many").exit_code == 2
 
 
 AGREES = "every figure is as it was published"
@@ -316,21 +349,24 @@ def test_the_evidence_covers_every_row_of_every_table(bundle: Path) -> None:
 
 def test_the_command_checks_figures_and_signature(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
     key = bundle / PUBLIC_KEY_FILE
+    others = "Not proved: answer, citation, licence, may_conclude, may_not_conclude."
     assert run_command(answer, "--signer", key) == (
         0,
-        f"{answer}: {AGREES}\nThe signature was checked with {key}.\n",
+        f"{answer}: {AGREES}\n{others}\nThe signature was checked with {key}.\n",
     )
     status, said = run_command(wrong, "--signer", key)
     assert status == 1
     assert said.startswith(f"{wrong}: WRONG\n  figure 1: value is ")
     assert run_command(answer, "--signer", stranger) == (
         1,
-        f"{answer}: WRONG\n  evidence: SHA256SUMS was not signed with this key\n",
+        f"{answer}: WRONG\n  evidence: SHA256SUMS was not signed with this key\n{others}\n",
     )
     status, said = run_command(answer)
     assert (status, "The signature was not checked, so anybody could have made the evidence." in said) == (0, True)
     status, said = run_command(answer, "--json")
-    assert json.loads(said) == {"answer": str(answer), "ok": True, "signature_checked": False, "problems": []}
+    found = json.loads(said)
+    assert found.pop("not_proved") == ["answer", "citation", "licence", "may_conclude", "may_not_conclude"]
+    assert found == {"answer": str(answer), "ok": True, "signature_checked": False, "problems": []}
     for file, why in (("README.md", "is not JSON"), ("datapackage.json", "does not have the form of an answer")):
         status, said = run_command(bundle / file)
         assert (status, why in said) == (1, True)
@@ -341,10 +377,11 @@ def test_the_command_checks_figures_and_signature(bundle: Path, answer: Path, wr
 def test_the_script_is_short_and_checks_the_same(bundle: Path, answer: Path, wrong: Path, stranger: Path) -> None:
     script, key = bundle / CHECK_FILE, bundle / PUBLIC_KEY_FILE
     assert script.read_bytes() == read_check_script()
-    assert len(read_check_script().splitlines()) < 100
+    assert len(read_check_script().splitlines()) < 120
     for arguments in ((answer,), (answer, key)):
         status, said = run_script(script, *arguments)
-        assert (status, said) == (0, f"E{AGREES[1:]}.\nThe signature was checked with {key}.\n")
+        assert (status, said.splitlines()[::2]) == (0, [f"E{AGREES[1:]}.", f"The signature was checked with {key}."])
+        assert said.splitlines()[1] == "Not proved: answer, citation, licence, may_conclude, may_not_conclude."
     assert run_script(script, wrong)[0] == 1
     status, said = run_script(script, answer, stranger)
     assert (status, "SHA256SUMS was not signed with this key" in said) == (1, True)

@@ -1,5 +1,6 @@
 """The API: its files beside the bundles, and the HTTP service, which serves the same documents and answers queries."""
 
+import contextlib
 import csv
 import datetime as dt
 import hashlib
@@ -10,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections import Counter
 from pathlib import Path
@@ -23,10 +25,11 @@ from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
 from ndl_export.analyst_db.facts import find_newest_release, query_current
-from ndl_export.api import queries, shapes
+from ndl_export.api import queries, server, shapes
 from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import find_current_version, refresh, withdraw
+from ndl_export.facts.known_publishers import UnknownPublisher
 from ndl_export.facts.release_facts import read_releases
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
@@ -75,6 +78,51 @@ def test_its_description_is_valid_and_its_page_needs_no_other_host(client: TestC
     assert all(path in answer.text for path in described["paths"])
     assert all(word not in answer.text for word in ("<script", "<link", "<img", "src=", "@import"))
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_its_description_lists_the_refusals_that_there_are(client: TestClient) -> None:
+    described = client.get(f"{ROOT}/openapi.json").json()
+    stated = {path: methods["get"]["responses"] for path, methods in described["paths"].items()}
+    for operation, path, status in (
+        ("releases/{version}/index.json", "releases/2020.01.0/index.json", 404),
+        ("releases/{version}/{table}/{area}.json", f"releases/{FIRST}/gld_headline/E1.json", 404),
+        ("schemas/{name}.json", "schemas/none.json", 404),
+        ("figures", "figures?area=Leads", 422),
+        ("figures", f"figures?area={'x' * LONGEST_QUERY}", 414),
+    ):
+        answer = client.get(f"{ROOT}/{path}")
+        assert answer.status_code == status
+        assert answer.headers["content-type"] in stated[f"{ROOT}/{operation}"][str(status)]["content"]
+    assert "404" not in stated[f"{ROOT}/figures"]
+    assert "422" not in stated[f"{ROOT}/index.json"]
+
+
+def test_every_answer_says_whether_its_signature_was_checked(two_releases: Path, tmp_path: Path) -> None:
+    latest = queries.Latest(two_releases, known=tmp_path / "known.json")
+    answers = [TestClient(create_app(latest)).get(f"{ROOT}/{path}") for path in ("index.json", "figures?area=Leads")]
+    assert all(each.headers["readiness-signature"].startswith("Signature not checked") for each in answers)
+    with pytest.raises(UnknownPublisher, match="not with the one that was given"):
+        queries.Latest(two_releases, ["0" * 64]).get()
+
+
+def test_connections_that_send_nothing_or_little_are_closed_and_hold_nobody_up(
+    two_releases: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "_HEAD_SECONDS", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        app = create_app(queries.Latest(two_releases))
+        threading.Thread(target=server.run, args=(app, listening), daemon=True).start()
+        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+        for each in idle[50:]:
+            each.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{ROOT}/index.json", timeout=60) as answer:
+            assert answer.status == 200
+        for each in idle:
+            each.settimeout(waiting.PATIENCE)
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(1) == b""
+            each.close()
 
 
 def test_figures_by_table_area_measure_cohort_and_filter(client: TestClient) -> None:
@@ -149,7 +197,13 @@ def test_a_copy_is_checked_and_not_sent_again(client: TestClient) -> None:
 def test_heads_and_other_sites_are_answered_and_nothing_is_written(client: TestClient) -> None:
     whole, head = (getattr(client, method)(f"{ROOT}/tables.json") for method in ("get", "head"))
     assert (head.status_code, head.content, head.headers["etag"]) == (200, b"", whole.headers["etag"])
-    assert head.headers["content-length"] == str(len(whole.content))
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert (whole.headers["content-encoding"], int(whole.headers["content-length"]) < len(whole.content)) == (
+        "gzip",
+        True,
+    )
+    plain = client.get(f"{ROOT}/tables.json", headers={"Accept-Encoding": "identity"})
+    assert (plain.headers["content-length"], plain.content) == (str(len(whole.content)), whole.content)
     assert whole.headers["x-content-type-options"] == "nosniff"
     assert client.get(f"{ROOT}/index.json", headers={"Origin": "https://a.example"}).headers[
         "access-control-allow-origin"

@@ -19,8 +19,9 @@ import pytest
 from frictionless import Package
 from hypothesis import given, strategies as st
 
-from ndl_export.bundle import checks, make, read
+from ndl_export.bundle import checks, make
 from ndl_export.bundle.release_directory import BundleRefused
+from ndl_export.facts import bundle_reader
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NoisyCounts, find_covariance_faults, find_noisy_faults
 from ndl_export.tables import TABLES
 from sources.reference.places import PILOT
@@ -39,12 +40,12 @@ CHANGED_BY_EXCEL = re.compile(
 def test_a_bundle_and_its_archives_hold_its_files_and_nothing_else(
     bundle: Path, release_dir: Path, tmp_path: Path
 ) -> None:
-    assert read.read_contents(bundle).keys() == BUNDLE_FILES
+    assert bundle_reader.read_contents(bundle).keys() == BUNDLE_FILES
     assert all(stat.S_IMODE((bundle / name).stat().st_mode) == 0o644 for name in BUNDLE_FILES)
     assert all(stat.S_IMODE(folder.stat().st_mode) == 0o755 for folder in (bundle, bundle / "site"))
     for archive in ("2026.11.0.zip", "2026.11.0.tar"):
         shutil.unpack_archive(release_dir / archive, tmp_path / archive)
-        assert read.read_contents(tmp_path / archive / "2026.11.0") == read.read_contents(bundle)
+        assert bundle_reader.read_contents(tmp_path / archive / "2026.11.0") == bundle_reader.read_contents(bundle)
 
 
 ELSEWHERE = """
@@ -73,7 +74,7 @@ def test_order_of_rows_time_zone_locale_and_umask_change_no_byte(release_dir: Pa
         text=True,
     ).stdout
     assert "+0545" in said
-    assert read.read_contents(tmp_path / "2026.11.0") == read.read_contents(release_dir / "2026.11.0")
+    assert bundle_reader.read_contents(tmp_path / "2026.11.0") == bundle_reader.read_contents(release_dir / "2026.11.0")
     for name in ("2026.11.0.zip", "2026.11.0.tar", "catalogue.jsonld", "feed.xml", "latest.json"):
         assert (tmp_path / name).read_bytes() == (release_dir / name).read_bytes()
     assert stat.S_IMODE((tmp_path / "2026.11.0" / "README.md").stat().st_mode) == 0o644

@@ -13,8 +13,9 @@ import pytest
 from frictionless import validate
 from hypothesis import given, strategies as st
 
-from ndl_export.bundle import checks, make, read, release_directory
+from ndl_export.bundle import checks, make, release_directory
 from ndl_export.bundle.verify import list_bundle_files, verify
+from ndl_export.facts import bundle_reader
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.missing import explain_breaks, find_faults, format_missing
 from ndl_export.tables import FAMILIES, TABLES, csv_files, schema
@@ -184,8 +185,10 @@ def test_all_councils_together_break_where_they_are_others() -> None:
 @pytest.mark.slow
 def test_a_bundle_of_two_cohorts_is_sound(series: Path) -> None:
     assert verify(series).ok, str(verify(series))
-    assert read.read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
-    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= read.read_contents(series).keys()
+    assert bundle_reader.read_contents(series).keys() == list_bundle_files(COHORTS, PILOT)
+    assert {"noise_plan_pupil_202324.json", "noise_plan_pupil_202425.json"} <= bundle_reader.read_contents(
+        series
+    ).keys()
     for name in TABLES:
         data = pq.read_table(series / f"{name}.parquet")
         assert pc.unique(data["time_period"]).to_pylist() == list(COHORTS)

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 from frictionless import validate
 
-from ndl_export.bundle import checks, make, read, release_directory, row_hashes
+from ndl_export.bundle import checks, make, release_directory
 from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page
-from ndl_export.facts import description, noisy_counts, release_facts
+from ndl_export.facts import bundle_reader, description, noisy_counts, release_facts, row_hashes
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
 from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES, definition
@@ -90,7 +90,7 @@ def supplement(
 def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supplement: Path) -> None:
     of_tables = {file for name in NAMES for file in files_of(name)}
     others = {ON_REQUEST_FILE, FURTHER_COUNTS_FILE, *PLANS}
-    assert read.read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
+    assert bundle_reader.read_contents(supplement).keys() == BUNDLE_FILES | of_tables | others
     proven = row_hashes.prove_rows(supplement, [(name, 1) for name in NAMES])
     assert [each["table"] for each in proven["rows"]] == list(NAMES)
     assert verify(supplement).faults == ()
@@ -101,7 +101,7 @@ def test_it_has_four_files_of_every_requested_table_and_what_was_measured(supple
 
 
 def test_what_is_written_is_read_back(supplement: Path, facts: release_facts.ReleaseFacts) -> None:
-    for found in (OnRequest.read(read.read_contents(supplement)), OnRequest.read_bundle(supplement)):
+    for found in (OnRequest.read(bundle_reader.read_contents(supplement)), OnRequest.read_bundle(supplement)):
         assert found.tables == facts.on_request.tables
         assert [each.table.name for each in found.tables] == list(NAMES)
         assert found.noisy_counts.keys() == facts.on_request.noisy_counts.keys()
@@ -303,7 +303,7 @@ ATTACKS = {
 def test_no_other_story_can_be_told_of_it(supplement: Path, tmp_path: Path, attack: str) -> None:
     apply, sentence = ATTACKS[attack]
     folder = Path(shutil.copytree(supplement, tmp_path / SUPPLEMENT))
-    files = read.read_contents(folder)
+    files = bundle_reader.read_contents(folder)
     before = dict(files)
     apply(files)
     for name in before.keys() - files.keys():

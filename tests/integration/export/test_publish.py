@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.documents import is_figure_file
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST

@@ -17,7 +17,6 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release import assets
 from ndl_export.analyst_db.build import build_database
-from ndl_export.bundle.read import read_anchors
 from ndl_export.bundle.release_directory import BundleRefused, withdraw
 from ndl_export.bundle.synthetic import (
     FIRST_COLUMN,
@@ -29,6 +28,7 @@ from ndl_export.bundle.synthetic import (
 )
 from ndl_export.bundle.verify import verify
 from ndl_export.facts import synthetic
+from ndl_export.facts.bundle_reader import read_anchors
 from ndl_export.facts.release_facts import list_versions
 from privacy.keys import KeyRing
 from tests.support.export.bundles import KEY, sign_again

@@ -14,9 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, example, given, strategies as st
 
-from ndl_export.bundle import read as bundle_source
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts import bundle_reader
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.files import signing, stores, whole_files
 from tests.support import serve
 from tests.support.daily import limit_examples
@@ -271,7 +271,7 @@ def test_a_server_that_fails_is_no_fault_of_the_bundle(name: str, said: str, tmp
 def test_what_is_larger_than_a_bundle_is_not_read(
     web: str, place: str, release_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bundle_source, "LARGEST", 50_000)
+    monkeypatch.setattr(bundle_reader, "LARGEST", 50_000)
     for source in (f"{web}/{VERSION}.zip", f"{web}/{VERSION}"):
         with pytest.raises(stores.StoreError, match="is larger than 50,000 bytes, so it was not read"):
             verify(source)

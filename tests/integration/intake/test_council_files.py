@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from privacy.doors.sql import quote_text
 from sources.councils import dialect
-from sources.councils.council_file import InvalidCouncilFile, load_council_file, read_council_file
+from sources.councils.council_file import SHIPPED, InvalidCouncilFile, load_council_file, read_council_file
 from sources.errors import ExtractStopped
 from sources.reference.places import UnknownCouncil, load_places, resolve
 from tests.support.intake.desk import Desk, build_eyfsp, build_reviews
@@ -57,6 +57,9 @@ MISTAKES = [
     (IN_EYFSP + "codes: {surname: {Unknown: X}}\n", 4, "can only be mapped to ''"),
     (IN_EYFSP + "constants: {surname: X}\n", 4, "not the same in every row"),
     (IN_EYFSP + "constants: {la_code: 340}\n", 4, "'340' is not Leeds's code; it is 383 or E08000035"),
+    (IN_EYFSP + "reviews: [12M]\n", 4, "goes with hv_reviews alone"),
+    ("council: leeds\nsources:\n  hv_reviews:\n    reviews: [12M, 2Y]\n", 4, "'2Y' is not a code of the contract"),
+    ("council: leeds\nsources:\n  hv_reviews:\n    reviews: []\n", 4, "is an empty list"),
     (IN_EYFSP + "columns: {sex: S}\n    constants: {sex: M}\n", 5, "sex is under columns too"),
     (IN_EYFSP + "delimiter: ';;'\n", 4, "must be one character, not 2"),
     (IN_EYFSP + "delimiter: \\t\n", 4, "in double quotes"),
@@ -108,6 +111,15 @@ def test_the_operators_folder_comes_first_and_is_read_anew(own_folder: Path) -> 
     path.rename(own_folder / "Leeds.yml")
     with pytest.raises(InvalidCouncilFile, match=r"must be called leeds\.yaml"):
         load_council_file("leeds")
+
+
+def test_a_file_says_which_reviews_are_sent(own_folder: Path) -> None:
+    assert load_council_file("leeds").reviews is None
+    reading = load_council_file("leeds").get_dialect("hv_reviews").sha256
+    text = (SHIPPED / "leeds.yaml").read_text().replace("  hv_reviews:\n", "  hv_reviews:\n    reviews: 2-2.5Y\n")
+    (own_folder / "leeds.yaml").write_text(text)
+    assert load_council_file("leeds").reviews == ("2-2.5Y",)
+    assert load_council_file("leeds").get_dialect("hv_reviews").sha256 == reading  # the extract is not read again
 
 
 def test_a_file_that_is_invalid_or_derives_from_nothing_stops_the_extract(own_folder: Path, desk: Desk) -> None:

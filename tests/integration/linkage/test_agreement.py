@@ -9,7 +9,7 @@ import pytest
 
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_BOTH, SEVERAL, Differs
+from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_LINKED, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import estimate_missed
 from tests.support.daily import mark_slow_after
@@ -53,7 +53,7 @@ def differs(field: str, record: str, *sizes: str) -> set[str]:
     return {str(Differs(field, record, size)) for size in sizes}
 
 
-OTHERWISE = {"surname": "Dornpery", "forename": "Filelmine"}
+OTHERWISE = {"surname": "Dornpely", "forename": "Filelmine"}
 EXCHANGED = {"surname": CHILD["forename"], "forename": CHILD["surname"]}
 TYPED = {"surname": "Thornbery"}
 PUPIL, VISITOR, SETTING, EVERY = DIFFERS
@@ -66,7 +66,7 @@ PUPIL, VISITOR, SETTING, EVERY = DIFFERS
         [
             ({}, {}, {}, set(ALL_AGREE)),
             ({}, OTHERWISE, {}, differs(NAMES, VISITOR, "middle", "far")),
-            ({}, {}, None, {NOT_BOTH}),
+            ({}, {}, None, {NOT_LINKED[2]}),
             (OTHER_DATE, {}, {}, differs("date_of_birth", PUPIL, "near", "far")),
             ({}, {}, EXCHANGED, differs(NAMES, SETTING, "near")),
             ({}, OTHER_HOME, TYPED, {SEVERAL}),

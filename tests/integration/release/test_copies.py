@@ -92,7 +92,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert re.search(
         r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
     )
-    assert render_sheet(safe.home, build_measurement_request(safe.home, VERSION, COUNCILS)) == sheet
+    assert render_sheet(safe.home, build_measurement_request(safe.home, VERSION)) == sheet
     measure(safe.home, safe.keys)
     assert charged(safe.home) == 3
     assert explain_unconfirmed_ledger(safe.home) == ""

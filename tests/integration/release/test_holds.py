@@ -1,6 +1,7 @@
 """What a release is held for before any charge: each rule, and what it takes to accept a hold."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.intake.deliveries import StoppedExtract
+from assets.intake.quality_report.profile import ColumnProfile, Profile
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.linkage.population_overlap import SAMPLE, _estimate_shared, read_overlaps
@@ -26,9 +28,17 @@ from privacy.release.approval import MayNotSign, WaitsForApproval
 from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.published_figures import find_published_rows
 from tests.support.installation.commands import invoke
-from tests.support.release.homes import COHORT, VERSION, build_quality, make_home, note_compared, note_taken
+from tests.support.release.homes import (
+    COHORT,
+    VERSION,
+    build_quality,
+    make_home,
+    note_compared,
+    note_taken,
+)
 from tests.support.release.people import ANNA, BRAM, Signer, change_people, read_page, sign_page, write_policy
 
 pytestmark = pytest.mark.usefixtures("people_sign")
@@ -117,6 +127,35 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert RIGHT in sheet
     measure(home, keys)
     assert Ledger(home.ledger).list_entries()
+
+
+def test_other_reviews_than_the_council_file_says_hold_a_release(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    councils = tmp_path / "councils"
+    councils.mkdir()
+    monkeypatch.setenv("READINESS_COUNCILS", str(councils))
+
+    def put_reviews(stated: str, *numbers: int) -> list[holds.Hold]:
+        sources = f"{{hv_reviews: {{reviews: [{stated}]}}}}" if stated else "{}"
+        (councils / "leeds.yaml").write_text(f"council: leeds\nsources: {sources}\n")
+        profile = ColumnProfile(sum(numbers), dict(zip(REVIEW_CODES, numbers, strict=True)))
+        quality = build_quality("leeds", "hv_reviews", sum(numbers))
+        note_taken(home, replace(quality, profile=Profile(sum(numbers), {"review": profile}, {})))
+        return [hold for hold in holds.iter_holds(home.get_cohort(COHORT)) if "reviews" in hold.cause]
+
+    after_birth = "NBV, 6-8W, 12M, 2-2.5Y"
+    assert put_reviews(after_birth, 19, 900, 900, 20, 2000) == []
+    assert put_reviews(after_birth, 0, 0, 0, 0, 99) == []  # so few show nothing
+    assert put_reviews("", 0, 0, 0, 0, 2000) == []  # nothing is stated
+    (only_the_last,) = put_reviews(after_birth, 0, 0, 0, 19, 2000)
+    said = "none or hardly any of “New birth visit”, “Six to eight week review”, “Twelve month review”, and the council"
+    assert said in only_the_last.sentence
+    assert not [number for number in ("19", "2000", "2,000") if number in only_the_last.numbers]
+    (fewer_stated,) = put_reviews("NBV, 6-8W, 2-2.5Y", 0, 0, 0, 19, 2000)
+    assert fewer_stated.signed != only_the_last.signed  # accepted with what the file says
+    (one_more,) = put_reviews(after_birth, 20, 900, 900, 900, 2000)
+    assert "it has many of “Antenatal visit”, and the council file says otherwise" in one_more.sentence
 
 
 def test_an_acceptance_is_of_the_file_that_was_in_and_of_every_fact_about_it(home: Home, keys: KeyRing) -> None:
@@ -432,10 +471,10 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
     fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    usual = build_measurement_request(home, VERSION, COUNCILS)
+    usual = build_measurement_request(home, VERSION)
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
-    tenth = build_measurement_request(home, VERSION, COUNCILS)
+    tenth = build_measurement_request(home, VERSION)
     sheet = render_sheet(home, tenth)
     assert f"Wirral 320 (published {published:,})" in sheet
     assert tenth["cohorts"][COHORT].pop("expected_rows") not in (None, "")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assets.home.paths import Home
+from assets.release.bundle import Day, announce, find_release_day, get_publisher
 from assets.release.fix_release import choose_release
-from assets.release.measure import Day, announce, find_release_day, get_publisher
 from ndl_export.facts.directory_files import Upcoming, list_upcoming
 from ndl_export.facts.release_facts import Version
 from privacy.doors import clock

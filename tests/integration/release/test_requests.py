@@ -239,7 +239,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
         fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(home, SUPPLEMENT, COUNCILS))
+        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(home, SUPPLEMENT))
         plans = [
             home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
             for family in ("pupil", "parents")

@@ -105,7 +105,7 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
                 home.get_cohort(COHORT).reviewed.unlink()
             fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
-            found.append((kept, build_measurement_request(home, VERSION, COUNCILS)))
+            found.append((kept, build_measurement_request(home, VERSION)))
         assert found[0] == found[1]
 
 
@@ -180,11 +180,11 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     with pytest.raises(approval.WaitsForApproval):
         measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
     assert list_charges(home) == []
-    request = build_measurement_request(home, VERSION, COUNCILS)
+    request = build_measurement_request(home, VERSION)
     assert REVIEW in request["cohorts"][COHORT]["plans"]
     assert "a clerical review of links" in render_sheet(home, request)
     review(home, FOUND | {format_category(ONE, Decision.MATCH): 41})
-    assert build_measurement_request(home, VERSION, COUNCILS) != request
+    assert build_measurement_request(home, VERSION) != request
 
 
 def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:

@@ -16,9 +16,9 @@ from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.tabulate import Differing, find_differing_tables
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.keys import KeyRing
 from privacy.release import ledger, policy, session
@@ -29,11 +29,12 @@ pytestmark = pytest.mark.slow
 
 COUNCILS = ["halton", "leeds", "wirral"]
 EARLIER = "202324"
+NOT_SENT = {"hv_reviews/ANV": ["wirral"], "hv_reviews/12M": COUNCILS}
 FIRST, SECOND = "2025.11.0", "2026.11.0"
 
 
 def landed(folder: Path) -> Home:
-    home = make_home(folder, 400, COUNCILS)
+    home = make_home(folder, 400, COUNCILS, **NOT_SENT)
     add_cohort(home, EARLIER, 300, COUNCILS)
     return home
 
@@ -93,6 +94,23 @@ def test_the_bundle_holds_the_very_figures_of_the_earlier_release(made: Home) ->
     assert f"The noisy counts are those that release {FIRST} drew" in changelog
 
 
+def test_a_review_that_nobody_sends_is_not_available_instead_of_0_percent(made: Home) -> None:
+    """In the area of every council that does not send it; and the record of the release says so."""
+    bundle = made.release / SECOND
+    reviews = pq.read_table(bundle / "health_visitor_reviews.parquet").to_pylist()
+    own = [row for row in reviews if row["time_period"] == COHORT]
+    for review, away in (("Antenatal visit", {"Pilot councils", "Wirral"}), ("New birth visit", set())):
+        flagged = {
+            row["area_name"] for row in own if row["health_review"] == review and row["children_percent_flag"] == "x"
+        }
+        assert flagged == away
+    of_all = [row for row in own if row["health_review"] == "Twelve month review"]
+    assert {row["children_count_flag"] for row in of_all} == {"x"}
+    assert {row["children_count"] for row in of_all} == {None}
+    readme = (bundle / "README.md").read_text(encoding="utf-8")
+    assert "Wirral: no or hardly any antenatal visit; rows about it in `health_visitor_reviews` are `x`" in readme
+
+
 def test_parameters_of_disjoint_cohorts_are_stated_and_not_added_up(made: Home) -> None:
     record = json.loads((made.release / SECOND / "privacy_statement.json").read_text())
     stated = {entry["cohort"]: entry for entry in record["cohorts"]}
@@ -121,15 +139,15 @@ def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_p
     home = landed(tmp_path)
     store = home.get_cohort(COHORT)
     fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
-    kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND, COUNCILS)
+    kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
     with pytest.raises(ledger.ReleaseConflict, match="has no stored measurement"):
-        publish_bundle(store, keys, SECOND, COUNCILS)
+        publish_bundle(store, keys, SECOND)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ledger.ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
         fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert sorted(list_charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
-    again = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND, COUNCILS)
+    again = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
@@ -175,5 +193,5 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
-        publish_bundle(copy.get_cohort(COHORT), keys, SECOND, COUNCILS)
+        publish_bundle(copy.get_cohort(COHORT), keys, SECOND)
     assert list_charges(copy) == paid

@@ -17,8 +17,8 @@ from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.release import decision_sheet, fix_release, measure as measuring, planning, sign_off
 from assets.release.measure import measure_release, publish_bundle
 from ndl_export.bundle import make, release_directory
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
 from privacy.release import canonical, child_table, ledger, session, statement
@@ -78,7 +78,7 @@ def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
         approve(home, ANNA)
         measure(home, keys)
         with pytest.raises(WaitsForApproval):
-            publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
+            publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     return home
 
 
@@ -126,7 +126,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert cap.kind == "APPROVE"
     assert signature in {line.entry_hash for line in ledger.Ledger(home.ledger).sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
-        publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
     assert list_versions(home.release) == []
@@ -134,7 +134,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
     held = read_contents(home.held / VERSION)
-    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
+    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     assert bundle == home.release / VERSION
     assert read_contents(bundle) == held
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
@@ -243,13 +243,13 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
 ) -> None:
     store = unpublished.get_cohort(COHORT)
     approve(unpublished, ANNA, "--publish")
-    before = read_contents(publish_bundle(store, keys, VERSION, COUNCILS))
+    before = read_contents(publish_bundle(store, keys, VERSION))
     name_people(tmp_path, monkeypatch, [BRAM])
     change_people(unpublished, ANNA)
     measure(unpublished, keys)
-    assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
+    assert read_contents(publish_bundle(store, keys, VERSION)) == before
     shutil.rmtree(unpublished.release)
-    assert read_contents(publish_bundle(store, keys, VERSION, COUNCILS)) == before
+    assert read_contents(publish_bundle(store, keys, VERSION)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
         measure(unpublished, keys, REVISION, 0.05)
 
@@ -259,7 +259,7 @@ def test_a_held_bundle_that_was_changed_is_not_published(unpublished: Home, keys
     approve(unpublished, ANNA, "--publish")
     (unpublished.held / VERSION / "README.md").write_text("Other figures.")
     assert "is not as it was made" in approve(unpublished, BRAM, "--publish").output
-    bundle = publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION, COUNCILS)
+    bundle = publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -285,7 +285,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION)
     assert not (unpublished.release / "latest").exists()
 
 
@@ -293,7 +293,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     shown = approve(home, ANNA).output
     sheet = home.get_decision_sheet_path(VERSION, "measurement")
     assert canonical.compute_sha256(sheet.read_bytes()) in shown
-    request = sign_off.build_measurement_request(home, VERSION, COUNCILS)
+    request = sign_off.build_measurement_request(home, VERSION)
     assert decision_sheet.render_sheet(home, request) == sheet.read_text()
     (line,) = (line for line in ledger.Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
     assert canonical.compute_sha256(sheet.read_bytes()) in line.content
@@ -320,7 +320,7 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     approve(home, public)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home.get_cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
@@ -353,7 +353,7 @@ def test_a_publication_that_broke_off_is_finished(
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
             sign_off.publish_approved(store, keys, VERSION)
-    bundle = publish_bundle(store, keys, VERSION, COUNCILS)
+    bundle = publish_bundle(store, keys, VERSION)
     assert verify(bundle).ok
     assert {path.name for path in unpublished.release.iterdir()} >= {
         VERSION,

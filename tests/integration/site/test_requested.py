@@ -107,7 +107,7 @@ def test_a_validator_finds_nothing(on_request: Made) -> None:
 def made_again(asked: Sequence[RequestedTable], others: Made, **missing: tuple[str, ...]) -> dict[str, bytes]:
     """The pages of a release with these tables, of which there is no bundle; `missing` has councils by source."""
     facts, tables = requested.build_facts_with(asked, missing=missing), fake_tables(missing=missing, requested=asked)
-    return pages.build_site_files(facts, tables, others.others, [*others.others], conclude(facts, tables))
+    return pages.build_site_files(facts, tables, others.others, [*others.others], conclude(facts, tables), {})
 
 
 def test_hostile_words_stay_words(on_request: Made) -> None:

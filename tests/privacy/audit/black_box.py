@@ -167,8 +167,8 @@ class Bundles:
                 fix_release.fix_release(
                     store, "2026.11.0", self._councils, fix_release.ReleaseOptions(allow_missing=False)
                 )
-                release.measure_family(store, self._keys, family, "2026.11.0", self._councils)
-            release.publish_bundle(store, self._keys, "2026.11.0", self._councils)
+                release.measure_family(store, self._keys, family, "2026.11.0")
+            release.publish_bundle(store, self._keys, "2026.11.0")
         shutil.rmtree(home.root)
         facts, tables = captured
         self._rho = facts.privacy_record["privacy_parameters"]["rho"]

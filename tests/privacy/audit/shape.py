@@ -20,8 +20,8 @@ from assets.home.paths import Home
 from assets.release import measure
 from assets.release.requests import planning as request_planning
 from assets.release.requests.planning import Sizes
-from ndl_export.bundle.read import read_contents
 from ndl_export.bundle.verify import verify
+from ndl_export.facts.bundle_reader import read_contents
 from privacy.keys import KeyRing
 from tests.support.release.doubles import Integers, SameNoise, hold_still
 from tests.support.release.homes import make_home, make_release

@@ -13,7 +13,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.release.record import check_known, list_stated_charges, read_published_charges
-from ndl_export.bundle.read import ANCHOR_FILES, UnreadableAnchor, fetch_anchors, read_anchors
+from ndl_export.facts.bundle_reader import ANCHOR_FILES, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import StoreError, open_store
 from privacy.doors.environment import PUBLISH_TO

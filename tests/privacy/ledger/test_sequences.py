@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from ndl_export.bundle.read import UnreadableAnchor
+from ndl_export.facts.bundle_reader import UnreadableAnchor
 from privacy.release import session
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.session import StoreError

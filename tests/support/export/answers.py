@@ -8,7 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, prove_rows
+from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes, prove_rows
 from ndl_export.files import signing
 from ndl_export.tables import TABLES
 

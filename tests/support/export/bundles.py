@@ -16,7 +16,7 @@ from assets.home.paths import Home
 from assets.release.record import check_known
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import write_bundle
-from ndl_export.bundle.read import read_contents
+from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.files.signing import sign_files
 from ndl_export.publish import upload
 from ndl_export.tables import FAMILIES, TABLES

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 
 import duckdb
 
-from ndl_export.bundle.read import fetch_folder
 from ndl_export.bundle.verify import find_integrity_faults
+from ndl_export.facts.bundle_reader import fetch_folder
 from ndl_export.files.archive import LARGEST, unpack
 from ndl_export.files.stores import open_store
 from tests.support.export.fake_release import fake_facts

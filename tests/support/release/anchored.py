@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.record import check_known, list_stated_charges
-from ndl_export.bundle.read import fetch_anchors, read_anchors
+from ndl_export.facts.bundle_reader import fetch_anchors, read_anchors
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE
 from ndl_export.files import signing, stores
 from privacy.release import mechanism, plan

@@ -23,6 +23,7 @@ from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.population_overlap import Overlap
 from assets.release import measure
 from assets.release.fix_release import ReleaseOptions
+from ndl_export.facts.missing import RECORDS
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
@@ -36,7 +37,7 @@ COHORT, VERSION = "202425", "2026.11.0"
 def make_home(folder: Path, rows: int, councils: Sequence[str], **without: Sequence[str]) -> Home:
     """Create a home whose confidential tables have `rows` rows, the first rows of any longer table.
 
-    `without` has, by source, the councils that did not send it.
+    `without` has, by source or kind of record, the councils that did not send it.
     """
     home = Home(folder)
     home.prepare()
@@ -57,7 +58,8 @@ def add_cohort(home: Home, cohort: str, rows: int, councils: Sequence[str], **wi
 def note_linked(home: Home, cohort: str, councils: Sequence[str], **without: Sequence[str]) -> None:
     """Write the record of a linkage of these councils, in which nothing in landing was unread."""
     write_json(home.landing_seen, asdict(LandingSeen()))
-    sent = {source: [name for name in councils if name not in without.get(source, ())] for source in CONTRACTS}
+    kinds = (*CONTRACTS, *RECORDS)
+    sent = {kind: [name for name in councils if name not in without.get(kind, ())] for kind in kinds}
     write_record(home.get_cohort(cohort), LinkageRecord(councils, sent))
 
 
@@ -90,7 +92,7 @@ def make_release(
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
     measure.measure_release(home.get_cohort(cohort), keys, version, councils, ReleaseOptions(**options))
-    return measure.publish_bundle(home.get_cohort(cohort), keys, version, councils)
+    return measure.publish_bundle(home.get_cohort(cohort), keys, version)
 
 
 def make_home_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Home:

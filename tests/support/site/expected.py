@@ -27,7 +27,7 @@ GROUPS = {
 }
 ROWS = {
     **dict.fromkeys(("gld-by-area", "gap-by-area", "neither-by-area", "lead-time-by-area")),
-    **{"lead-time": 6, "lead-time-by-group": len(CONCERN_GROUPS), "reviews": 5, "reviews-gld": 5},
+    **{"lead-time": 7, "lead-time-by-group": len(CONCERN_GROUPS), "reviews": 5, "reviews-gld": 5},
     "neither-by-group": len(SEEN_GROUPS),
     "gld-by-group": len(GROUPS),
     **{"goals": 17, "goals-by-meals": 17, "review": 6, "pathway": 6, "seen-by": 5, "concern": 4, "concern-gld": 10},

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db.build import build_database, open_analyst_database
-from ndl_export.bundle import checks, read, release_directory
+from ndl_export.bundle import checks, release_directory
 from ndl_export.bundle.make import write_bundle
+from ndl_export.facts import bundle_reader
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.site.inference import Conclusions, query_conclusions
 from ndl_export.site.pages import build_site_files
@@ -50,13 +51,13 @@ class Made:
     @property
     def others(self) -> dict[str, bytes]:
         """Return the other files in the bundle by name, except checksums and signature."""
-        files = read.read_contents(self.site.parent)
+        files = bundle_reader.read_contents(self.site.parent)
         return {n: c for n, c in files.items() if not n.startswith(("site/", "SHA256SUMS"))}
 
     def render_pages(self, facts: ReleaseFacts, tables: dict[str, pa.Table] | None = None) -> dict[str, bytes]:
         names = [name for name in BUNDLE_FILES if not name.startswith("site/")]
         made_of = tables or self.tables
-        return build_site_files(facts, made_of, self.others, names, conclude(facts, made_of))
+        return build_site_files(facts, made_of, self.others, names, conclude(facts, made_of), {})
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +134,7 @@ def conclude(facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Conclusions:
 
 
 def _write(folder: Path, facts: ReleaseFacts, tables: dict[str, pa.Table]) -> Path:
-    for name, content in build_site_files(facts, tables, {}, (), conclude(facts, tables)).items():
+    for name, content in build_site_files(facts, tables, {}, (), conclude(facts, tables), {}).items():
         (folder / name).write_bytes(content)
     return folder
 

@@ -12,8 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given, strategies as st
 
-from ndl_export.bundle.check_answer import find_problems
-from ndl_export.bundle.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows
+from ndl_export.facts.check_answer import find_problems, list_unproved
+from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, UnusableKey, get_public_pem
 from ndl_export.tables import TABLES
 from ndl_export.tables.csv_files import build_csv_files
@@ -128,7 +128,7 @@ def set_figure(**wrong: Any) -> Callable[[dict[str, Any]], object]:
 
 
 def set_evidence(name: str, change: Callable[[str], str]) -> Callable[[dict[str, Any]], object]:
-    return lambda answer: answer["evidence"].update({name: change(answer["evidence"][name])})
+    return lambda answer: answer["evidence"].update({name: change(answer["evidence"].get(name, ""))})
 
 
 def set_row(**wrong: Any) -> Callable[[dict[str, Any]], object]:
@@ -211,7 +211,11 @@ ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no figures": (lambda answer: answer.update(figures=[]), "it names no figure"),
     "no evidence": (lambda answer: answer.pop("evidence"), "there is no evidence for its row"),
     "evidence of nothing": (lambda answer: answer["evidence"].update(rows=[]), "there is no evidence for its row"),
-    "no notice": (lambda answer: answer.update(notice=None), f"it leaves out the notice of the release: {NOTICE}"),
+    "no notice": (lambda answer: answer.update(notice=None), f"its notice is not that of the release: {NOTICE}"),
+    "denied notice": (lambda answer: answer.update(notice=f"It is false that: {NOTICE}"), "its notice is not that"),
+    "longer notice": (lambda answer: answer.update(notice=f"{NOTICE} Figures are exact."), "its notice is not that"),
+    "invented key of a figure": (set_figure(interval="exact"), "figure 1: 'interval' is not part of a figure"),
+    "invented evidence": (set_evidence("approved", lambda _: "by all"), "approved is no evidence"),
     "swapped row": (swap_rows, NOT_THE_ROW),
     "changed line": (change_cell, NOT_THE_ROW),
     "changed header": (rename_columns, NOT_THE_ROW),
@@ -241,6 +245,13 @@ def test_an_answer_that_was_changed_is_found_out(answer: dict[str, Any], attack:
     change(answer)
     assert answer != before
     assert expected in "\n".join(check_answer(answer, PUBLIC))
+
+
+def test_what_is_not_proved_is_listed(answer: dict[str, Any]) -> None:
+    before = list_unproved(answer)
+    assert before == ["answer", "citation", "licence", "may_conclude", "may_not_conclude"]
+    answer |= {"verdict": "supported", "corrected": "All is well."}
+    assert (check_answer(answer, PUBLIC), list_unproved(answer)) == ([], sorted([*before, "corrected", "verdict"]))
 
 
 def test_a_flag_that_was_dropped_is_found_out(plain: dict[str, bytes], signed: dict[str, bytes]) -> None:

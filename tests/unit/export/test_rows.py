@@ -1,13 +1,17 @@
 """Columns, rows and areas of published tables, as derived from their definitions, and official figures of rows."""
 
+from itertools import product
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.tables import TABLES, Table, geography, parents, pupil
 from ndl_export.tables.rows import Layout, build_layout, collect_statements, list_rows
 from sources.reference import FOLDER, cohorts, read_rows
+from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.places import PILOT, UnknownCouncil, load_places
 from tests.support.export.fake_release import COHORT
 
@@ -130,6 +134,21 @@ def test_a_council_without_the_source_is_in_its_own_area_alone() -> None:
     regions = {entry.region_name for entry in load_places().values()}
     assert {area.name for area in everywhere if area.level == "Regional"} == regions - {"North West"}
     assert not geography.list_geographies(["leeds"], ["leeds"])[0].available
+
+
+def test_rows_about_a_review_are_there_where_every_council_sends_it() -> None:
+    """Also if a council has sent no reviews at all; every other row stays, so a total is the same in each table."""
+    for missing, lacking in (
+        ({"hv_reviews/ANV": ["halton"]}, {"Antenatal visit"}),
+        ({"hv_reviews": ["halton"]}, set(REVIEW_CODES.values())),
+    ):
+        layouts = build_table_layouts(PILOT, (COHORT,), {COHORT: missing})
+        reviews = layouts["health_visitor_reviews"]
+        keys = reviews.keys.select(["area_name", "health_review"]).to_pylist()
+        away = {tuple(key.values()) for key, there in zip(keys, reviews.available.tolist(), strict=True) if not there}
+        assert away == set(product(("Pilot councils", "Liverpool City Region", "Halton"), lacking))
+        others = (layout for name, layout in layouts.items() if name not in (reviews.table.name, "asq3_outcomes"))
+        assert all(layout.available.all() for layout in others)
 
 
 SHOWN = {row.levels[:2] for row in list_rows(pupil.GLD_HEADLINE, all_together=True)}

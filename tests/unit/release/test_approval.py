@@ -4,23 +4,33 @@ import dataclasses
 import datetime as dt
 import json
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, strategies as st
 
 from privacy.doors import clock
 from privacy.release import approval
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger, LedgerCorrupt, format_approval_note
 from privacy.release.policy import SignOff, Stage, format_public_key
+from privacy.release.signed_lines import Allowed, Approval, hash_text_page
+from tests.support.daily import limit_examples
 from tests.support.release.people import ANNA, BRAM, Signer, sign_off
 
 COHORT, SHEET = "202425", "5" * 64
 RELEASE_KEY = Ed25519PrivateKey.generate()
+PUBLIC = format_public_key(RELEASE_KEY.public_key())
 DEMONSTRATION_KEY = Ed25519PrivateKey.generate()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
 NOBODY = SignOff({"measurement": 1, "publication": 1}, ())
 
 
@@ -52,7 +62,8 @@ def signed(ledger: Ledger, who: Signer, policy: SignOff, request: dict[str, Any]
 
 
 def allowed(ledger: Ledger, policy: SignOff, request: dict[str, Any], sheet: str = SHEET) -> None:
-    approval.allow(ledger, policy, request, sheet, format_public_key(RELEASE_KEY.public_key()))
+    approval.note_keys(ledger, RELEASE_KEY)
+    approval.allow(ledger, policy, request, sheet, RELEASE_KEY)
 
 
 def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
@@ -60,7 +71,7 @@ def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
     change = approval.SignOffs(ledger).build_change_of_people(policy)
     assert change
     for signer in signers:
-        approval.sign(ledger, policy, change, "", SHEET, signer.key)
+        approval.sign(ledger, policy, change, "", hash_text_page(change), signer.key)
     approval.note_people(ledger, policy)
 
 
@@ -73,8 +84,8 @@ def test_a_named_persons_signature_lets_it_go_on_and_is_kept(ledger: Ledger) -> 
     allowed(ledger, sign_off(ANNA), request)
     (found,) = approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert (found.person.name, found.approval.sheet_sha256, found.request) == (ANNA.name, SHEET, request)
-    assert approval.SignOffs(ledger).is_allowed(request)
-    assert not approval.SignOffs(ledger).is_allowed(request_of(ledger, share=0.5))
+    assert approval.SignOffs(ledger).is_allowed(request, PUBLIC)
+    assert not approval.SignOffs(ledger).is_allowed(request_of(ledger, share=0.5), PUBLIC)
 
 
 def test_a_person_counts_once(ledger: Ledger) -> None:
@@ -87,7 +98,7 @@ def test_a_person_counts_once(ledger: Ledger) -> None:
     ledger.add_sign_off(line.content)
     ledger.add_sign_off(json.dumps(json.loads(line.content) | {"key": BRAM.person.key}))
     forge_allowed(ledger, request, line.entry_hash)
-    assert not approval.SignOffs(ledger).is_allowed(request)
+    assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
     with pytest.raises(approval.WaitsForApproval, match=r"2 people before it is measured, and has 1.*does not verify"):
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
@@ -114,7 +125,7 @@ def test_the_key_that_signs_releases_is_no_approvers(ledger: Ledger) -> None:
         signed(ledger, publisher, policy, request)
     signed(ledger, ANNA, policy, request)
     with pytest.raises(approval.WaitsForApproval, match="the key that signs releases"):
-        approval.allow(ledger, policy, request, SHEET, ANNA.person.key)
+        approval.allow(ledger, policy, request, SHEET, RELEASE_KEY, ANNA.person.key)
     allowed(ledger, policy, request)
 
 
@@ -127,7 +138,11 @@ def test_who_was_removed_since_does_not_count_and_what_she_allowed_stays_allowed
     with pytest.raises(approval.WaitsForApproval, match="a key that belongs to no recorded signer"):
         allowed(ledger, sign_off(BRAM), request)
     (found,) = approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
-    assert (found.person.name, found.request, approval.SignOffs(ledger).is_allowed(before)) == (ANNA.name, before, True)
+    assert (found.person.name, found.request, approval.SignOffs(ledger).is_allowed(before, PUBLIC)) == (
+        ANNA.name,
+        before,
+        True,
+    )
 
 
 def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +152,7 @@ def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.M
     signed(ledger, until, policy, request)
     allowed(ledger, policy, request)
     monkeypatch.setattr(clock, "now", lambda: dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
-    assert approval.SignOffs(ledger).is_allowed(request), "it was allowed in her time"
+    assert approval.SignOffs(ledger).is_allowed(request, PUBLIC), "it was allowed in her time"
     with pytest.raises(approval.WaitsForApproval, match="by the privacy lead does not count, because the time of the"):
         allowed(ledger, policy, request_of(ledger))
     with pytest.raises(approval.MayNotSign, match="the time of the privacy lead is over"):
@@ -208,12 +223,14 @@ def forge(ledger: Ledger, kind: str, **content: Any) -> str:
 
 def forge_approval(ledger: Ledger, request: dict[str, Any], key: Ed25519PrivateKey) -> str:
     """A genuine signature of a key that nobody named, and a line that says that it allowed the request."""
-    own = approval.Approval("", "", request, COHORT, SHEET).sign(key, approval.SignOffs(ledger).recorded)
-    return forge_allowed(ledger, request, forge(ledger, "approval", **dataclasses.asdict(own)))
+    own = Approval("", "", request, COHORT, SHEET).sign_with(key)
+    return forge_allowed(ledger, request, forge(ledger, **dataclasses.asdict(own)))
 
 
-def forge_allowed(ledger: Ledger, request: dict[str, Any], *lines: str) -> str:
-    return forge(ledger, "allowed", approvals=lines, request_sha256=compute_sha256(encode_canonical_json(request)))
+def forge_allowed(ledger: Ledger, request: dict[str, Any], *lines: str, sheet: str = SHEET) -> str:
+    """State that lines allowed a request and its page, signed with a key that nobody knows."""
+    stated = Allowed("", "", lines, compute_sha256(encode_canonical_json(request)), sheet)
+    return forge(ledger, **dataclasses.asdict(stated.sign_with(Ed25519PrivateKey.generate())))
 
 
 @pytest.mark.parametrize("stage", [Stage.MEASUREMENT, Stage.PUBLICATION])
@@ -223,12 +240,51 @@ def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledge
     forge_approval(ledger, request, Ed25519PrivateKey.generate())
     forge_allowed(ledger, request, "f" * 64)
     books = approval.SignOffs(ledger)
-    assert not books.is_allowed(request)
+    assert not books.is_allowed(request, PUBLIC)
     assert books.list_allowed(stage, "2026.11.0") == []
     assert books.list_signed() == []
     assert [each.person.role for each in books.approvals] == ["somebody who is not recorded"]
     with pytest.raises(approval.WaitsForApproval, match="and has none"):
         allowed(ledger, sign_off(ANNA), request)
+
+
+@pytest.mark.parametrize("stage", ["measurement", "publication", "withdrawal"])
+def test_a_genuine_signature_under_another_page_allows_nothing(ledger: Ledger, stage: str) -> None:
+    """Anna read another page; somebody who can write to the ledger adds the line that says what was allowed."""
+    request = request_of(ledger) | {"stage": stage, "reason": "wrong"}
+    approval.note_keys(ledger, RELEASE_KEY)
+    signed(ledger, ANNA, sign_off(ANNA), request)
+    line = ledger.sign_offs()[-1].entry_hash
+    page = hash_text_page(request) if stage == "withdrawal" else "6" * 64
+    for sheet in (SHEET, page):
+        forge_allowed(ledger, request, line, sheet=sheet)
+    assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
+    assert not [*approval.SignOffs(ledger).iter_withdrawals()]
+    with pytest.raises(approval.WaitsForApproval, match="the decision sheet"):
+        allowed(ledger, sign_off(ANNA), request, page)
+
+
+@limit_examples(60)
+@given(
+    line=st.one_of(
+        st.text(),
+        st.dictionaries(st.sampled_from(["kind", "approvals", "request", "sheet_sha256", "people", "key"]), JSON).map(
+            json.dumps
+        ),
+        st.builds(
+            lambda kind, rest: json.dumps({"kind": kind} | rest),
+            st.sampled_from(["approval", "allowed", "people", "demonstration", "release key", "acceptance", "ledger"]),
+            st.dictionaries(st.sampled_from(["approvals", "request_sha256", "key", "people", "persons"]), JSON),
+        ),
+    )
+)
+def test_no_line_that_somebody_adds_stops_a_release(line: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.sqlite")
+        signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
+        ledger.add_sign_off(line)
+        allowed(ledger, sign_off(ANNA), request_of(ledger))
+        assert approval.SignOffs(ledger).is_allowed(request_of(ledger), PUBLIC)
 
 
 def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
@@ -241,7 +297,7 @@ def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
             signed(ledger, mallory, policy, request)
         forge(ledger, "people", **policy.build_document())
         forge_approval(ledger, request, mallory.key)
-        assert not approval.SignOffs(ledger).is_allowed(request)
+        assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
         with pytest.raises(approval.WaitsForApproval, match="2 people before it is measured, and has none"):
             allowed(ledger, policy, request)
 
@@ -324,6 +380,7 @@ def test_lines_that_are_none_are_passed_over(ledger: Ledger) -> None:
         {"kind": "approval", "request": {}, "cohort": "", "sheet_sha256": "", "key": 1, "signature": 2},
         {"kind": "approval", "request": {}, "cohort": "", "sheet_sha256": "", "key": [], "signature": ""},
         {"kind": "allowed"},
+        {"kind": "allowed", "approvals": 7},
         {"kind": "people"},
         {"kind": "people", "people": [{"until": 7}], "persons": {}},
         {"kind": "demonstration"},
@@ -384,4 +441,6 @@ def test_a_real_extract_ends_a_demonstration_for_good(ledger: Ledger) -> None:
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5))
     forge(ledger, "demonstration", key=format_public_key(DEMONSTRATION_KEY.public_key()))
     assert approval.SignOffs(ledger).recorded.people == ()
-    assert approval.SignOffs(ledger).is_allowed(request_of(ledger)), "what was published before stays what it is"
+    assert approval.SignOffs(ledger).is_allowed(request_of(ledger), PUBLIC), (
+        "what was published before stays what it is"
+    )

@@ -224,8 +224,10 @@ TWO, ONE, LESS = pupil.YEARS_BEFORE
         ([on(2023)], [checked(2022)], (pupil.BY_SETTING, TWO, pupil.LATER)),
         ([on(2021, concern="N")], [checked(2022)], (pupil.BY_SETTING, TWO, pupil.BY_THEN)),
         ([], [checked(2023)], (pupil.BY_SETTING, ONE, pupil.NEVER)),
-        # Special educational needs are known by the last census before Reception.
-        ([], [checked(None, "not_done", sen_provision="K")], (pupil.BY_SETTING, LESS, pupil.NEVER)),
+        # Special educational needs have no date.
+        ([], [checked(None, "not_done", sen_provision="K")], pupil.UNDATED),
+        ([], [checked(2022, "on_track", sen_provision="K")], pupil.UNDATED),
+        ([on(2023)], [checked(None, "not_done", sen_provision="E")], (pupil.BY_HV, ONE, pupil.LATER)),
         ([on(2024, 2, concern="N", referral="Y")], [checked(None, "not_done")], (pupil.BY_HV, LESS, pupil.BY_THEN)),
         ([], [checked(None)], pupil.UNDATED),
         ([on(2020, review_date=None)], [], pupil.UNDATED),

@@ -1,7 +1,8 @@
 """Checks an answer about a release offline. Run it as: python check_answer.py ANSWER.json [publisher.pem]
 
-Compares figures with rows and rows with the signed hashes of the release; does not check sentences. Needs Python 3.10
-and, for a signature, openssl 3 and the key (by default `public_key.pem` beside it). Exits with 1 if wrong, 2 unchecked.
+Compares figures with rows, rows with the signed hashes of the release, and the notice; lists what else the answer says,
+which is not proved. Needs Python 3.10 and, for a signature, openssl 3 and the key (by default `public_key.pem` beside
+it). Exits with 1 if wrong, 2 unchecked.
 """
 
 import base64
@@ -22,11 +23,12 @@ NOT_CHECKED = "The signature was not checked, so anybody could have made the evi
 def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None) -> list[str]:
     """Return the problems of an answer; `is_signed` checks sums and their signature, or is None to skip that."""
     try:
-        figures, rows = answer.get("evidence") or [], {}
         problems: list[str] = []
-        for evidence in figures if isinstance(figures, list) else [figures]:
+        rows, notices, evidences = {}, dict[str, None](), answer.get("evidence") or []
+        for evidence in evidences if isinstance(evidences, list) else [evidences]:
             hashes = json.loads(evidence["row_hashes"])
-            problems += _check_release(answer, evidence, hashes, is_signed)
+            notices |= {hashes["notice"]: None} if hashes["notice"] else {}
+            problems += _check_release(evidence, hashes, is_signed)
             for row in evidence["rows"]:
                 table, place = hashes["tables"][row["table"]], (hashes["release"], row["table"], row["row"])
                 if _is_proven(row, table):
@@ -37,12 +39,21 @@ def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None
             found = rows.get((figure["release"], figure["table"], figure["row"]))
             wrong = _compare(figure, *found) if found else ["there is no evidence for its row"]
             problems += [f"figure {number}: {each}" for each in wrong]
+        if (answer.get("notice") or "") != " ".join(notices):
+            problems.append(f"its notice is not that of the release: {' '.join(notices)}")
         return problems if answer["figures"] else [*problems, "it names no figure, so there is nothing to check"]
     except Exception as error:  # whatever the file holds, it must not pass
         return [f"it does not have the form of an answer with evidence: {error!r}"]
 
 
-def _check_release(answer: dict, evidence: dict, hashes: dict, is_signed: Callable | None) -> Iterator[str]:
+def list_unproved(answer: object) -> list[str]:
+    """Return the names of what the answer says besides figures, notice and evidence: nothing here proves it."""
+    return sorted(answer.keys() - {"figures", "notice", "evidence"}) if isinstance(answer, dict) else []
+
+
+def _check_release(evidence: dict, hashes: dict, is_signed: Callable | None) -> Iterator[str]:
+    if odd := evidence.keys() - {"release", "sums", "signature", "row_hashes", "rows"}:
+        yield f"evidence: {', '.join(sorted(odd))} is no evidence"
     sums, digest = evidence["sums"].encode(), hashlib.sha256(evidence["row_hashes"].encode()).hexdigest()
     if evidence["release"] != hashes["release"]:
         yield f"evidence: it says release {evidence['release']}, and its hashes are those of {hashes['release']}"
@@ -50,8 +61,6 @@ def _check_release(answer: dict, evidence: dict, hashes: dict, is_signed: Callab
         yield "evidence: its row_hashes.json is not the one listed in SHA256SUMS"
     if is_signed and not is_signed(sums, base64.b64decode(evidence["signature"])):
         yield "evidence: SHA256SUMS was not signed with this key"
-    if hashes["notice"] not in (answer.get("notice") or ""):
-        yield f"it leaves out the notice of the release: {hashes['notice']}"
 
 
 def _is_proven(row: dict, table: dict) -> bool:
@@ -73,6 +82,8 @@ def _compare(figure: dict, row: dict, table: dict, flags: dict) -> Iterator[str]
     expected = {column: row[column] for column in ("time_period", "geographic_level", "area_code", "area_name")}
     expected |= {"filters": {column: row[column] for column in table["filters"]}, "unit": measure["unit"], "flag": flag}
     expected |= {"flag_meaning": flag and flags[flag], "series_break": row["series_break"] == "b"}
+    for key in figure.keys() - expected.keys() - {"release", "table", "row", "measure", "value", "lower", "upper"}:
+        yield f"{key!r} is not part of a figure of the release"
     for key, right in (expected | {"value": value and float(value)}).items():
         if key not in figure or figure[key] != right:
             yield f"{key} is {figure.get(key)!r}, and {right!r} in the release"
@@ -93,7 +104,10 @@ def verify_with_openssl(key: Path, sums: bytes, signature: bytes) -> bool:
 if __name__ == "__main__":
     key = Path(sys.argv[2]) if sys.argv[2:] else Path(__file__).with_name("public_key.pem")
     check = partial(verify_with_openssl, key) if key.is_file() and shutil.which("openssl") else None
-    problems = find_problems(json.loads(Path(sys.argv[1]).read_bytes()), check)
+    answer = json.loads(Path(sys.argv[1]).read_bytes())
+    problems = find_problems(answer, check)
     print(*problems or ["Every figure is as it was published."], sep="\n")
+    if unproved := list_unproved(answer):
+        print(f"Not proved: {', '.join(unproved)}.")
     print(f"The signature was checked with {key}." if check else f"{NOT_CHECKED} No openssl, or no {key}.")
     sys.exit(1 if problems else 0 if check else 2)

@@ -234,12 +234,12 @@ def _build_anchor(
         # The statement is sent before these three: an interrupted publication leaves it without them.
         if key is None or sums is None or signature is None:
             return Anchor(place, record, None)
-        covered, listed = {PRIVACY_RECORD_FILE: statement, signing.PUBLIC_KEY_FILE: key}, signing.read_sums(sums)
+        signed = {signing.SUMS_FILE: sums, signing.SIGNATURE_FILE: signature, signing.PUBLIC_KEY_FILE: key}
+        listed, fingerprint = signing.read_signed(signed)
         # `list_changed` looks at listed files only: one that the sums leave out is not covered by the signature.
-        is_signed = signing.is_signed(key, sums, signature)
-        if not is_signed or not covered.keys() <= listed.keys() or signing.list_changed(covered, listed):
-            raise ValueError("it is not as it was signed")
-        return Anchor(place, record, signing.compute_fingerprint(key))
+        if PRIVACY_RECORD_FILE not in listed or signing.list_changed({PRIVACY_RECORD_FILE: statement}, listed):
+            raise ValueError(f"{PRIVACY_RECORD_FILE} is not as it was signed")
+        return Anchor(place, record, fingerprint)
     except ValueError as error:
         raise _build_unreadable_error(place, str(error)) from None
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ndl_export.bundle.check_answer import find_problems
+from ndl_export.facts.check_answer import find_problems
 from ndl_export.files import signing, whole_files
 from ndl_export.tables import Table, csv_files, schema
 
