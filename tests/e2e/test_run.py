@@ -134,7 +134,7 @@ def test_a_clock_that_was_put_back_a_day_changes_nothing_and_hides_no_new_file(r
     path = root / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     append(path, PROFILE | {"upn": make_upn(800_000_000_771), "surname": "Ollerenshaw"})
     status = run_readiness(root, "status", "--cohort", COHORT, **yesterday).stdout
-    assert "the next run takes in 1 landed extract first, of: Leeds" in " ".join(status.split())
+    assert "The next run takes in 1 landed extract first, of: Leeds" in " ".join(status.split())
     more = run_readiness(root, "run", "--cohort", COHORT, "--until", "intake", **yesterday)
     assert more.returncode == 0, more.stdout + more.stderr
     quality = json.loads((root / f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json").read_text())
