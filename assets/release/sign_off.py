@@ -34,11 +34,12 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release import approval
-from privacy.release.approval import MayNotSign, Request, SignOffs, WaitsForApproval
+from privacy.release.approval import MayNotSign, SignOffs, WaitsForApproval
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
+from privacy.release.signed_lines import CHANGE_OF_PEOPLE, WITHDRAWAL, Request
 
 
 class WaitsForAcceptance(WaitsForApproval):
@@ -87,7 +88,7 @@ def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
     person, judgement = approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
-    if request["stage"] == approval.CHANGE_OF_PEOPLE:
+    if request["stage"] == CHANGE_OF_PEOPLE:
         approval.note_people(ledger, sign_off)
     return Count(person.role, len(judgement.counting), judgement.needed)
 
@@ -125,9 +126,7 @@ def build_publication_request(home: Home, version: str) -> Request:
 
 def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _build_request(
-        Ledger(home.ledger), approval.WITHDRAWAL, version, reason=check_reason(home.release, version, reason)
-    )
+    return _build_request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
 
 
 def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: Policy, plan: Plan) -> str:
@@ -180,7 +179,7 @@ def _describe_holds(home: Home, held: State) -> str:
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
-    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(store.home.held / version)):
+    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(find_bundle(store.home, version))):
         _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
@@ -319,7 +318,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
     approve, publish = f"readiness approve {where}", " --publish" if request["stage"] == Stage.PUBLICATION else ""
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
-    if request["stage"] == approval.WITHDRAWAL:
+    if request["stage"] == WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):

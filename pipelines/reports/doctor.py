@@ -32,6 +32,7 @@ from privacy.chained_log import LogBroken
 from privacy.doors import clock, environment
 from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.release.approval import SignOffs, describe_ignored
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import load_policy
 from privacy.release.session import read_charges
@@ -304,6 +305,8 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.OK, f"{shown}: {number} entries, unbroken, {charged}"
     if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
+    if ignored := SignOffs(ledger).ignored:
+        yield State.LOOK, describe_ignored(ignored)
     if any(charge.end is None for charge in ledger.list_charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 

@@ -129,6 +129,15 @@ def test_the_statement_adds_up(home: Path) -> None:
     )
 
 
+def test_lines_that_are_no_signatures_are_reported(home: Path) -> None:
+    ledger = Ledger(home / "ledger.sqlite")
+    assert "are ignored" not in budget(home).output
+    for content in ('{"kind":"allowed","approvals":7}', "not JSON"):
+        ledger.add_sign_off(content)
+    for shown in (budget(home), invoke("doctor", "--home", home)):
+        assert "and are ignored: 1, 2." in " ".join(shown.output.split())
+
+
 def test_the_table_has_every_charge_with_its_state(home: Path) -> None:
     text = budget(home).output
     rows = [line.split() for line in text.splitlines()]
