@@ -48,6 +48,15 @@ from tests.support.release.doubles import NoNoise
 Array = NDArray[np.float64]
 _PUPILS, _CENSUS, _SETTINGS, _HEALTH = SOURCES
 _AREAS = ("Pilot councils", "Leeds")
+_HEADLINE = frozenset(
+    f"{row}, {area}"
+    for area in _AREAS
+    for row in (
+        *(f"Seen by: {seen}" for seen in (BOTH, HV_ONLY, SETTING_ONLY, NEITHER)),
+        "With a review: all, %",
+        f"Two-year-old entitlement: {pupil.NOT_LINKED_TO_SETTING}",
+    )
+)
 _ROUNDING = 1e-6
 _OF_CENSUS = {
     "fsm": ("fsm_eligible", {"Y": FSM.categories[0], "N": FSM.categories[1]}, (0.22, 0.78)),
@@ -66,15 +75,19 @@ def main() -> None:
         if not options.only or name in options.only
     }
     linked = {(name, seed): link_frames(chosen[name](seed)) for name in chosen for seed in options.seeds}
-    found: dict[str, list[pd.DataFrame]] = {name: [] for name in chosen}
+    found: dict[str, pd.DataFrame] = {}
     for (name, seed), own in linked.items():
-        others = [each for (other, _), each in linked.items() if other.split()[0] != name.split()[0]]
+        others = [each for (other, _), each in linked.items() if _get_hand(other) != _get_hand(name)]
         with mock.patch.object(missed, "VISIBLE", _fit_visible(others) or missed.VISIBLE):
             _tell_rates(f"{name}, seed {seed}", own)
-            found[name].append(list_headline_rows(own, options.releases, seed))
-    for name, tables in found.items():
-        _tell_rows(name, pd.concat(tables))
-    _tell_worst({name: pd.concat(tables) for name, tables in found.items()})
+            found[f"{name}, seed {seed}"] = list_headline_rows(own, options.releases, seed)
+    for name, rows in found.items():
+        _tell_rows(name, rows)
+    _tell_worst(found)
+
+
+def _get_hand(name: str) -> str:
+    return name.split(",")[0]
 
 
 def _read_options() -> argparse.Namespace:
@@ -131,11 +144,11 @@ class Linked:
 
 
 _ENOUGH_NEAR = 40
-_ENOUGH_POINTS = 4
+_ENOUGH_POINTS = 6
 """Populations are fitted to if this many missed links are near, and if there are this many of them."""
 
 
-def _fit_visible(populations: Sequence[Linked]) -> tuple[float, float] | None:
+def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
     """Return `missed.VISIBLE` by least squares, from the share of missed links that are near in these populations."""
     points = []
     for each in populations:
@@ -145,12 +158,12 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, float] | None:
         for of, part in (([0, 1, 3], share), ([0, 2, 4], 1.0)):
             near, all_missed = float(net[of].sum()), float(lost[of].sum()) / part
             if near >= _ENOUGH_NEAR:
-                points.append((np.log(near / len(each.pupils)), -np.log(near / all_missed)))
+                together = np.log(missed.compute_together(counts))
+                points.append((1.0, np.log(near / len(each.pupils)), together, -np.log(near / all_missed)))
     if len(points) < _ENOUGH_POINTS:
         return None
-    x, y = np.array(points).T
-    slope, intercept = np.polyfit(x, y, 1)
-    return float(intercept), float(slope)
+    *x, y = np.array(points).T
+    return tuple(np.linalg.lstsq(np.stack(x, axis=1), y, rcond=None)[0].tolist())
 
 
 def link_frames(frames: Frames) -> Linked:
@@ -300,16 +313,22 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
 
 
 def _tell_worst(by_population: dict[str, pd.DataFrame]) -> None:
-    """Print for each row the coverage over all populations, and the populations with the worst bias and coverage."""
-    print("\n### Worst population of each row\n\n| row | held | least held | in | worst bias | in | half-width |")
-    print("|---" * 7 + "|")
+    """Print the headline rows over all populations, and the populations with the worst coverage and bias, worst first.
+
+    The half-width is the mean, as a percentage of the truth.
+    """
     pooled = pd.concat([table.assign(population=name) for name, table in by_population.items()])
-    for row, own in pooled.groupby("row", sort=False):
+    print(f"\n### Worst population of each row, of {len(by_population)}\n")
+    print("| row | held | least held | in | worst bias | in | median bias | half-width |\n" + "|---" * 8 + "|")
+    lines = []
+    for row, own in pooled[pooled.row.isin(_HEADLINE)].groupby("row", sort=False):
         means = own.groupby("population")[["truth", "published", "held", "half_width"]].mean()
-        bias = (means.published / means.truth - 1).where(means.truth >= 1, 0.0)
-        least, worst = str(means.held.idxmin()), str(bias.abs().idxmax())
+        off, wide = means.published / means.truth - 1, means.half_width / means.truth
+        least, worst = str(means.held.idxmin()), str(off.abs().idxmax())
         held = f"{own.held.mean():.1%} | {means.held[least]:.0%} | {least}"
-        print(f"| {row} | {held} | {bias[worst]:+.1%} | {worst} | {own.half_width.mean():.1f} |")
+        bias = f"{off[worst]:+.1%} | {worst} | {off.abs().median():.1%}"
+        lines.append((means.held[least], f"| {row} | {held} | {bias} | {wide.mean():.1%} |"))
+    print("\n".join(line for _, line in sorted(lines)))
 
 
 def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:

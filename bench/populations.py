@@ -43,8 +43,8 @@ def list_populations(
 ) -> Mapping[str, Callable[[int], Frames]]:
     """Return a function for each population that makes it from a seed.
 
-    `folders` maps the name of a population to a folder with one subfolder per seed, as made by a script of
-    `bench/linkage/rivals`. With a file of `names`, the populations of `worlds` are added.
+    `folders` maps the name of a population to a folder with one subfolder per seed (`_read`). With a file of `names`,
+    the populations of `worlds` are added. The name up to the first comma says whose hand the errors are.
     """
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": draw_synthetic,
@@ -61,6 +61,7 @@ def list_populations(
     if names:
         made["world"] = partial(worlds.draw_world, names, children)
         made["world, hard"] = partial(worlds.draw_world, names, children, factor=worlds.HARD)
+        made["world, errors go together"] = partial(worlds.draw_world, names, children, together=worlds.TOGETHER)
     for name, folder in folders.items():
         made[name] = partial(_read, folder)
     return made
@@ -71,13 +72,25 @@ def draw_synthetic(seed: int) -> Frames:
     with tempfile.TemporaryDirectory() as folder:
         landing = Path(folder) / "landing"
         generate(landing, COHORT, seed=seed, councils="pilot", contract_names=True)
-        truth = pd.read_parquet(Path(folder) / "truth.parquet")
-        child = {(row.source, row.council, row.source_row): row.person_id for row in truth.itertuples()}
-        return _read_frames(landing, child)
+        return _read_landing(landing)
 
 
 def _read(folder: Path, seed: int) -> Frames:
-    return {source: pd.read_parquet(folder / str(seed) / f"{source}.parquet") for source in SOURCES}
+    """Read frames made by a script of `bench/linkage/rivals`, or the extracts of any generator and their truth."""
+    made = folder / str(seed)
+    if (made / "landing").exists():
+        return _read_landing(made / "landing")
+    return {source: pd.read_parquet(made / f"{source}.parquet") for source in SOURCES}
+
+
+def _read_landing(landing: Path) -> Frames:
+    """Read extracts in contract columns, with `truth.parquet` beside the folder.
+
+    It has source, council, source_row (from 1) and the child's number: person_id or pid.
+    """
+    truth = pd.read_parquet(landing.parent / "truth.parquet").rename(columns={"pid": "person_id"})
+    rows = zip(truth.source, truth.council, truth.source_row, strict=True)
+    return _read_frames(landing, dict(zip(rows, truth.person_id, strict=True)))
 
 
 def _draw_independent(children: int, seed: int) -> Frames:

@@ -34,6 +34,8 @@ RATES = {
 scale, or evenly from 0."""
 HARD = 2.0
 """Factor of all rates in a hard world."""
+TOGETHER = 1.2
+"""Coefficient of variation of the children's factors in a world in which the errors of one child go together."""
 _COUNCILS = {
     "leeds": (0.34, "LS"), "hammersmith-and-fulham": (0.05, "W"), "halton": (0.05, "WA"), "knowsley": (0.07, "L"),
     "liverpool": (0.19, "L"), "sefton": (0.1, "PR"), "st-helens": (0.07, "WA"), "wirral": (0.13, "CH"),
@@ -45,13 +47,17 @@ _EDUCATION = ("eyfsp", "school_census")
 Draw = Callable[[int], NDArray[np.bool_]]
 
 
-def draw_world(names: Path, children: int, seed: int, factor: float = 1.0) -> Frames:
-    """Return the four linked sources of a world, in contract columns, with child, council and row_key."""
+def draw_world(names: Path, children: int, seed: int, factor: float = 1.0, together: float | None = None) -> Frames:
+    """Return the four linked sources of a world, in contract columns, with child, council and row_key.
+
+    `factor` multiplies all rates; `together` is how much the children's factors vary, drawn if None.
+    """
     rng = np.random.default_rng([77, seed])
     rates = {kind: factor * _draw_rate(rng, *span) for kind, span in RATES.items()}
     people = _draw_people(rng, names, children)
     # with a coefficient of variation up to 1.5, errors of one child are up to three times as likely to come in pairs
-    spread = rng.choice([0.0, rng.uniform(0.3, 1.5)])
+    drawn = rng.choice([0.0, rng.uniform(0.3, 1.5)])
+    spread = drawn if together is None else together
     people["frailty"] = rng.gamma(1 / spread**2, spread**2, children) if spread else 1.0
     care = dict(zip(("pupil", "setting", "review"), np.exp(rng.normal(0, 0.4, 3)) * [0.4, 1, 1], strict=True))
     shared = rng.uniform(0, 0.6)

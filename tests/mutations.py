@@ -72,12 +72,14 @@ MUTATIONS = {
     "one-key-for-tokens": Mutation(
         'keys.derive_subkey("linker", f"token/', 'keys.derive_subkey(token.key, f"token/', "tests/unit/pseudonyms"
     ),
-    "word-passed-over": Mutation(
-        "        if reading.unread:", "        if not reading.items:", "tests/integration/export/test_claims.py"
+    "part-passed-over": Mutation(
+        "        if unfit := given - _ANY_CLAIM - _JUDGED[self.kind]:",
+        "        if unfit := given & {*_REFUSED}:",
+        "tests/integration/export/test_claims.py",
     ),
     "noise-passed-over": Mutation(
-        "        if not found.is_certain:\n            return decide",
-        "        if not found:\n            return decide",
+        "        if not found.is_certain:\n",
+        "        if not found:\n",
         "tests/integration/export/test_claims.py",
     ),
     "expired-agreement": Mutation(

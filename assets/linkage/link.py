@@ -82,7 +82,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
             facts = report.collect_facts(result)
             building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
-        missed = {"missed_links": estimate_missed_links(tables["pupil"])}
+        missed = estimate_missed_links(tables["pupil"])
         shown = coarsen_facts({"cohort": store.cohort, **facts, **missed, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")

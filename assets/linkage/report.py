@@ -63,31 +63,62 @@ def count_links_by_group(children: Path) -> list[dict[str, Any]]:
     return [{"topic": topic, "group": label} | by_group.get(key, none) for topic, label, key in groups]
 
 
-def estimate_missed_links(children: Path) -> dict[str, dict[str, float]]:
-    """Return the estimated share of links missed by what a child may be linked to, of children seen by both services.
+def estimate_missed_links(children: Path) -> Facts:
+    """Return the estimates of a release about missed links, from the true counts in the table of family pupil.
 
-    Each has share, and lower and upper limit of its 95% interval. The estimate is that of a release, from the true
-    counts in the confidential table of family pupil.
+    `missed_links`: by what a child may be linked to, the share of links missed, of children seen by both services, with
+    the limits of its 95% interval, and the groups with the least and the greatest share, by topic. `headline`: by the
+    services that saw a child, half of the width in children that this gives the interval of their number.
     """
     with open_in_memory() as con:
 
-        def count(attribute: Attribute) -> NDArray[np.float64]:
-            sql = f"SELECT {attribute.name}, count(*) FROM {quote_parquet(children)} GROUP BY ALL"
-            found = dict(con.sql(sql).fetchall())
-            return np.array([float(found.get(category, 0)) for category in attribute.categories])
+        def count(attribute: Attribute, by: str | None = None) -> NDArray[np.float64]:
+            """Return the children by category, or by category of `by` (in order of the alphabet) and category."""
+            sql = f"SELECT {by}, {attribute.name}, count(*) FROM {quote_parquet(children)} GROUP BY ALL"
+            counts = {(group, category): float(n) for group, category, n in con.sql(sql).fetchall()}
+            groups = sorted({group for group, _ in counts}, key=str)
+            names[by] = groups
+            return np.array([[counts.get((group, each), 0.0) for each in attribute.categories] for group in groups])
 
-        cells, joins, dots = count(pupil.AGREEMENT), count(pupil.CENSUS_JOIN), count(pupil.DOTS)
+        names: dict[str | None, list[str]] = {}
+        (cells,), (joins,), (dots,) = (count(each, "NULL") for each in (pupil.AGREEMENT, pupil.CENSUS_JOIN, pupil.DOTS))
+        kinds = {column: count(pupil.DIFFERENCES, column) for column in _COMPARED}
     seen_by = [
         sum(dots[pupil.DOTS.categories.index(pupil.format_dots_category(seen, concern))] for concern in concerns)
         for seen, concerns in pupil.CONCERN_GIVEN_SEEN.items()
         if seen in (pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER)
     ]
-    found, _ = missed.estimate_rates(cells, np.zeros_like(cells), joins, np.zeros_like(joins), np.array(seen_by))
-    lines = {}
+    seen, none = np.array(seen_by), np.zeros_like(cells)
+    found, _ = missed.estimate_rates(cells, none, joins, np.zeros_like(joins), seen)
+    lines: dict[str, dict[str, Any]] = {}
     for name, share, deviation in zip(LINKED_TO, found.compute_shares(), found.compute_share_deviations(), strict=True):
         limits = {"share": share, "lower": share - _Z * deviation, "upper": share + _Z * deviation}
-        lines[name] = {what: round(max(value, 0.0), 3) for what, value in limits.items()}
-    return lines
+        lines[name] = {what: round(max(value, 0.0), 3) for what, value in limits.items()} | {"groups": []}
+    for column, topic in _COMPARED.items():
+        factors = missed.estimate_factors(cells, none, kinds[column], np.zeros_like(kinds[column]), seen[:3]).values
+        for line, own, rate in zip(lines.values(), factors[1:], found.rates[1:3], strict=True):
+            shares = np.maximum(own * rate + factors[0] * found.rates[0], 0.0)
+            ends = [
+                (names[column][place], round(float(shares[place]), 3)) for place in (shares.argmin(), shares.argmax())
+            ]
+            line["groups"].append(
+                {
+                    "topic": topic,
+                    "ends": [{"group": _name_group(column, group), "share": share} for group, share in ends],
+                }
+            )
+    widths = zip(HEADLINE, _Z * found.compute_deviations(seen), strict=True)
+    return {"missed_links": lines, "headline": {name: float(f"{width:.{_DIGITS}g}") for name, width in widths}}
+
+
+_COMPARED = {COUNCIL: "council", pupil.ETHNIC.name: "ethnic group"}
+"""Columns whose groups have shares of missed links of their own, with words."""
+HEADLINE = (pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER)
+"""The services that saw a child, in the order of `missed.Missed.compute_deviations`."""
+
+
+def _name_group(column: str, group: str) -> str:
+    return get_place(group).la_name if column == COUNCIL else group
 
 
 def compute_wilson_interval(share: float, trials: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from assets.intake import deliveries
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release import record as records
 from assets.release.holds import read_state
+from assets.release.linkage_error import select_by_services
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
@@ -30,9 +31,11 @@ from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
+from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from privacy.doors import files
-from privacy.estimation.intervals import UNRELIABLE, WITHHELD
+from privacy.estimation.covariance import Covariances
+from privacy.estimation.intervals import UNRELIABLE, WITHHELD, compute_count_half_widths
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import TOO_MANY
 from privacy.release.canonical import compute_sha256, hash_json
@@ -108,6 +111,9 @@ def render_sheet(home: Home, request: Request) -> str:
         ),
         missed_links=[
             line for cohort in ([] if is_publication else measured) for line in _iter_missed(home.get_cohort(cohort))
+        ],
+        intervals=[
+            each for c in ([] if is_publication else measured) for each in _iter_intervals(home.get_cohort(c), version)
         ],
         too_many=TOO_MANY,
         set_aside=[line for line in set_aside if line["bands"]],
@@ -235,8 +241,35 @@ def _iter_missed(store: CohortStore) -> Iterator[dict[str, Any]]:
         return
     report = json.loads(store.linkage_report.read_text(encoding="utf-8"))
     for name, line in report["missed_links"].items():
-        bands = [next(words for most, words in _BANDS if line[what] <= most) for what in ("share", "lower", "upper")]
-        yield {"linked_to": name, "bands": bands, "flagged": line["share"] >= TOO_MANY}
+        bands = [_name_band(line[what]) for what in ("share", "lower", "upper")]
+        most = [(each["topic"], each["ends"][1]) for each in line["groups"]]
+        groups = [f"{topic} up to {_name_band(end['share'])} ({end['group']})" for topic, end in most]
+        yield {"linked_to": name, "bands": bands, "share": line["share"], "groups": groups}
+
+
+def _iter_intervals(store: CohortStore, version: str) -> Iterator[tuple[str, int]]:
+    """Yield the services that saw a child, and a limit in children of half the width of the interval of their number.
+
+    It is for all councils together, from the noise of the plan and the missed links, rounded up so that it is a band.
+    """
+    if not store.linkage_report.exists():
+        return
+    report = json.loads(store.linkage_report.read_text(encoding="utf-8"))
+    plan = records.find_plan(store, version, "pupil")
+    of_noise = compute_count_half_widths(Covariances(plan), select_by_services(plan.family))[0]
+    by_seen = dict(zip(CONCERN_GIVEN_SEEN, of_noise, strict=True))
+    for name, of_links in report["headline"].items():
+        yield name, _round_up(float(np.hypot(of_links, by_seen[name])))
+
+
+def _round_up(width: float) -> int:
+    """Return the next number that is 1, 2 or 5 times a power of 10."""
+    tens = 10 ** int(np.floor(np.log10(max(width, 1.0))))
+    return next(int(each * tens) for each in (1, 2, 5, 10) if width <= each * tens)
+
+
+def _name_band(share: float) -> str:
+    return next(words for most, words in _BANDS if share <= most)
 
 
 def _iter_set_aside(store: CohortStore, entry: records.CohortRecord) -> Iterator[dict[str, Any]]:

@@ -67,6 +67,21 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     return Corrected(joined, _Transitions(family, linked.children), found.rates, found.covariance, local)
 
 
+def select_by_services(family: Family) -> Cube:
+    """Return the children of all councils by the services that saw them, as `CONCERN_GIVEN_SEEN`: (1, categories)."""
+    by_seen = {
+        seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
+        for seen, concerns in CONCERN_GIVEN_SEEN.items()
+    }
+    dots = Selector.for_groups(family.get_attribute("dots"), by_seen)
+    return Cube({COUNCIL: Selector.for_total(family.get_attribute(COUNCIL)), "dots": dots})
+
+
+def are_links_withheld(family: Family, estimates: Estimates, limit: float) -> bool:
+    """Return whether so many links to a service are missed that linked figures are not shown."""
+    return pupil.AGREEMENT.name in family.columns and Linked(family, estimates).share_missed >= limit
+
+
 def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
     """Return the ethnic groups with so many missed links that their figures depend on the correction.
 
@@ -76,7 +91,7 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
         return frozenset()
     linked = Linked(family, estimates)
     categories = family.get_attribute(pupil.ETHNIC.name).categories
-    if linked.has_too_many_missed:
+    if linked.share_missed >= missed.TOO_MANY:
         return frozenset(categories)
     rates, found = linked.estimate_rates(None).rates, linked.estimate_factors(pupil.ETHNIC.name, 0.0)
     shares = found.values[1:] * rates[1:3, None] + found.values[0] * rates[0]
@@ -108,18 +123,13 @@ class Linked:
     @cached_property
     def children(self) -> Mapping[str, float]:
         """Number of children by the services found to have seen them, all councils together."""
-        by_seen = {
-            seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
-            for seen, concerns in CONCERN_GIVEN_SEEN.items()
-        }
-        dots = Selector.for_groups(self._family.get_attribute("dots"), by_seen)
-        seen = Cube({COUNCIL: Selector.for_total(self._family.get_attribute(COUNCIL)), "dots": dots})
+        seen = select_by_services(self._family)
         return dict(zip(CONCERN_GIVEN_SEEN, self._estimates.compute_values(seen)[0], strict=True))
 
     @property
-    def has_too_many_missed(self) -> bool:
-        """Whether so many links to a service are missed that all linked figures are flagged."""
-        return max(self._found.compute_shares()) >= missed.TOO_MANY
+    def share_missed(self) -> float:
+        """The greater share of the links to a service that are missed."""
+        return max(self._found.compute_shares())
 
     @property
     def _seen_by(self) -> Array:

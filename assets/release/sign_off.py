@@ -17,7 +17,7 @@ from assets.home.errors import Refused
 from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
-from assets.home.signers import note_signers
+from assets.home.signers import is_demonstration, note_signers
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_link_parameters, read_record
 from assets.release.decision_sheet import get_sheet_path, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
@@ -292,7 +292,7 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
-    if own and approval.is_demonstration(ledger, sign_off):
+    if own and is_demonstration(store.home):
         holder = books.recorded.find_holder(format_public_key(own.public_key()))
         if holder is not approval.STRANGER and not books.judge(request, sheet_sha256).is_enough:
             approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)

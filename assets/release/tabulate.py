@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.home.errors import Refused
-from assets.release.linkage_error import correct_estimates, find_doubtful_groups
+from assets.release.linkage_error import are_links_withheld, correct_estimates, find_doubtful_groups
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
 from assets.release.record import find_review
 from ndl_export.bundle.checks import build_table_layouts
@@ -201,7 +201,7 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
         try:
             estimated = None
             if set(release.councils) - set(absent):
-                estimated = _estimate_family(own, family, absent)
+                estimated = _estimate_family(own, family, absent, release.reliability)
             answers: list[Table] = [each.table for each in release.requested if each.family == family]
             for table in (*FAMILIES[family].tables, *answers):
                 layout, on_request = release.layouts[table.name], table in answers
@@ -223,17 +223,21 @@ class _Estimated:
     as_linked: intervals.Moments
     corrected: intervals.Moments
     doubtful: frozenset[str]
+    withheld: bool
+    """Whether no linked figure is shown, because too many links are missed."""
 
 
-def _estimate_family(own: MeasuredCohort, family: str, absent: Collection[str]) -> _Estimated:
+def _estimate_family(own: MeasuredCohort, family: str, absent: Collection[str], limits: Reliability) -> _Estimated:
     # noise is drawn for every council of the plan; for one that sent nothing, the counts are noise alone
     plan, measurement = drop_categories(*own.combine(family), COUNCIL, absent)
     estimates = build_estimates(plan, measurement)
+    withheld = are_links_withheld(plan.family, estimates, limits.withheld_missed_links)
     return _Estimated(
         plan.family,
         estimates,
         correct_estimates(plan.family, estimates, find_review(own)),
-        find_doubtful_groups(plan.family, estimates),
+        frozenset(ETHNIC.categories) if withheld else find_doubtful_groups(plan.family, estimates),
+        withheld,
     )
 
 
@@ -273,11 +277,12 @@ def _iter_block_measures(
     possible = np.array([is_possible for *_, is_possible in iter_rows(table, block)])
     impossible = np.broadcast_to(~possible.reshape(shape[1:]), shape)
     doubtful = partial(_find_doubtful, table, block, estimated.doubtful)
+    mark = partial(_mark_figures, impossible=impossible, withheld=estimated.withheld)
     for name, cube in figures.counts.items():
         of_count = estimated.as_linked if table.get_measure(name).as_linked else moments
         count, estimate = intervals.compute_published_counts(of_count, cube), of_count.compute_values(cube)
         counted = _build_figures(count.value, estimate, count.lower, count.upper, count.flag)
-        yield name, _mark_figures(counted, doubtful((block.counts[name],)), impossible)
+        yield name, mark(counted, doubtful((block.counts[name],)))
     for name, (rate, taken_off) in figures.ratios.items():
         measure = table.get_measure(name)
         if taken_off is not None:
@@ -291,7 +296,7 @@ def _iter_block_measures(
         model = _model_percentages(table, block, figures, moments, rate) if measure.modelled else {}
         rounded = np.round(found.value, measure.decimals)
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
-        yield name, _mark_figures(ratio | model, doubtful(block.ratios[name].counts), impossible)
+        yield name, mark(ratio | model, doubtful(block.ratios[name].counts))
 
 
 # sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
@@ -352,11 +357,17 @@ def _find_doubtful(table: Table, block: Block, groups: frozenset[str], counts: S
     return np.array(found).reshape([len(axis.selections) for axis in block.axes])
 
 
-def _mark_figures(figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_]) -> _Figures:
-    """Return the figures, with shown ones that depend on doubtful links flagged, and those of impossible rows empty."""
+def _mark_figures(
+    figures: _Figures, doubtful: NDArray[np.bool_], impossible: NDArray[np.bool_], withheld: bool
+) -> _Figures:
+    """Return the figures, with shown ones that depend on doubtful links flagged or `withheld`, and those of impossible
+    rows empty."""
     flag = figures[schema.ColumnRole.FLAG].astype(object)
-    flag = np.where(doubtful & (flag != intervals.WITHHELD), schema.Flag.LINKAGE.value, flag)
+    mark = intervals.WITHHELD if withheld else schema.Flag.LINKAGE.value
+    flag = np.where(doubtful & (flag != intervals.WITHHELD), mark, flag)
     numbers = {role: values for role, values in figures.items() if role is not schema.ColumnRole.FLAG}
+    shown = numbers[schema.ColumnRole.FIGURE]
+    numbers[schema.ColumnRole.FIGURE] = np.where(flag == intervals.WITHHELD, np.nan, shown)
     found = {role: np.where(impossible, np.nan, values) for role, values in numbers.items()}
     return found | {schema.ColumnRole.FLAG: np.where(impossible, schema.Flag.NOT_APPLICABLE.value, flag)}
 

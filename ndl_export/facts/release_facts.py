@@ -164,6 +164,8 @@ class Thresholds:
     unreliable_half_width: float
     withheld_half_width: float
     denominator_standard_errors: float
+    withheld_missed_links: float = 1.0
+    """Share of the links to a service that must be missed for linked figures not to be shown; 1 for never."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -45,12 +45,8 @@ def report_budget(location: Path | str) -> Report:
     """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
     found, ignored = build_statement(location), SignOffs(Ledger(location)).ignored
     good = all(not account["cap_rho"] or account["remaining_rho"] for account in found)
-    return Report(
-        "ledger",
-        write_text("budget.md.j2", accounts=found, ignored=describe_ignored(ignored) if ignored else ""),
-        list(found),
-        good,
-    )
+    text = write_text("budget.md.j2", accounts=found, ignored=describe_ignored(ignored) if ignored else "")
+    return Report("ledger", text, list(found), good)
 
 
 def _build_account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:

@@ -20,7 +20,7 @@ v the share of a service's missed links that are near, and w that of pupils miss
 
     E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w) M0,  E y4 = v2 M4 + (v2 - w) M0.
 
-v falls as more is missed, because the errors are then greater or go together (`VISIBLE`). Both sources are combined by
+v falls as more is missed and the further errors go together (`VISIBLE`). Both sources are combined by
 `privacy.estimation.update`, which trusts the prior less if they disagree.
 
 The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
@@ -45,6 +45,9 @@ RATES = (
     "review missed, of children seen by the health visitor only",
     "setting missed, of children seen in a setting only",
 )
+_MOVED = np.array([[1, 1, 1, 0, 0], [0, 0, -1, 1, 0], [0, -1, 0, 0, 1], [-1, 0, 0, -1, -1]])
+"""What a missed link of each of `RATES` adds to the children truly seen by both services, the health visitor only, a
+setting only and neither, compared with those found to be."""
 COST_BITS = {
     ("date_of_birth", "near"): 7.6,
     ("date_of_birth", "far"): 11.6,
@@ -84,13 +87,15 @@ FAR_SD = 0.3
 prior's. They are kept apart, because few such records share a token with the pupil's: only `_FAR_VISIBLE` times as many
 are near as of other missed links."""
 _FAR_VISIBLE = 0.2
-VISIBLE = (1.74, 0.22)
-"""a and b: the share of a service's missed links that are near is exp(-a - b log u), u being the near per child."""
+VISIBLE = (2.03, 0.25, 0.21)
+"""a, b and c: the share of a service's missed links that are near is exp(-a - b log u - c log t), u being the near per
+child and t how far errors go together (`compute_together`)."""
 VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
-VISIBLE_SD = 0.22
+VISIBLE_SD = 0.25
 """Standard deviation of these shares in other populations, relative to them."""
 _VISIBLE_RANGE = (0.25, 0.9)
+_TOGETHER_RANGE = (0.3, 1.5)
 _LEAST_NEAR = 12.0
 """Fewer near records are little but noise."""
 _PASSES = 3
@@ -127,6 +132,15 @@ class Missed:
         """Return the standard deviations of these shares."""
         review, setting = (float(np.sqrt(self.covariance[np.ix_(of, of)].sum())) for of in ([0, 1], [0, 2]))
         return review, setting
+
+    def compute_deviations(self, found: Array) -> Array:
+        """Return the standard deviation that these rates give the children truly seen by each service: (4,).
+
+        `found` (4,) are the children found to be seen by both, the health visitor only, a setting only, and neither.
+        """
+        moved = _MOVED * _compute_true(found, self.rates)
+        deviations: Array = np.sqrt(np.diag(moved @ self.covariance @ moved.T))
+        return deviations
 
 
 def estimate_missed(counts: Array, variances: Array) -> Missed:
@@ -182,7 +196,7 @@ def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> 
     """
     found = np.maximum(seen_by, 1.0)
     net, noise, with_review = count_net(counts, variances, found)
-    visible = _compute_visible(net, found.sum())
+    visible = _compute_visible(net, found.sum(), compute_together(counts))
     visible[:, [0, 1, 3]] /= with_review
     # Links of names that are far apart are rates of their own, followed by the sum of both.
     of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
@@ -218,11 +232,24 @@ def count_net(counts: Array, variances: Array, seen_by: Array) -> tuple[Array, A
     return near - chance @ by_chance, noise, float(np.clip(seen_by[0] / linked_to_both, _STEP, 1.0))
 
 
-def _compute_visible(net: Array, children: float) -> Array:
+def compute_together(counts: Array) -> float:
+    """Return how far errors of one child go together: children with several, relative to the square of those with one.
+
+    Both are shares of the children linked to both services. It is about 0.5 where errors are independent, and 1 where
+    they go together strongly.
+    """
+    several, one = counts[cells.CELLS.index(cells.SEVERAL)], counts[_ONE_DIFFERS].sum()
+    of_both = several + one + counts[_ALL_AGREE].sum()
+    return float(np.clip(several * of_both / max(one, 1.0) ** 2, *_TOGETHER_RANGE))
+
+
+def _compute_visible(net: Array, children: float, together: float) -> Array:
     """Return the share of the links missed, by rate, that count in each of `cells.NEAR`: (cells, rates)."""
     of_service = np.array([net[0] + net[1] + net[3], net[0] + net[2] + net[4]])
     per_child = np.maximum(of_service, _LEAST_NEAR) / children
-    review, setting = np.clip(np.exp(-VISIBLE[0] - VISIBLE[1] * np.log(per_child)), *_VISIBLE_RANGE)
+    review, setting = np.clip(
+        np.exp(-VISIBLE[0] - VISIBLE[1] * np.log(per_child) - VISIBLE[2] * np.log(together)), *_VISIBLE_RANGE
+    )
     both = VISIBLE_BOTH * min(review, setting)
     visible: Array = np.diag([both, review, setting, review, setting])
     visible[3:, 0] = review - both, setting - both
@@ -323,6 +350,7 @@ _ALL_AGREE, _NOT_LINKED, _NEAR, _BY_CHANCE = (
     np.array([cells.CELLS.index(cell) for cell in each])
     for each in (cells.ALL_AGREE, cells.NOT_LINKED, cells.NEAR, cells.NEAR_BY_CHANCE)
 )
+_ONE_DIFFERS = np.array([cells.CELLS.index(str(each)) for each in cells.ONE_DIFFERS])
 _LINKED_TO_BOTH = np.setdiff1d(np.arange(1, len(cells.CELLS)), [*_NOT_LINKED, *_NEAR])
 
 

@@ -320,11 +320,6 @@ def has_no_signers(ledger: Ledger, sign_off: SignOff) -> bool:
     return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
 
 
-def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether nobody is named as a signer, and every extract is synthetic."""
-    return has_no_signers(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
-
-
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:
     """Record who may sign by the policy and how many must; a change only once enough of those recorded signed it."""
     if not sign_off.people:

@@ -40,12 +40,14 @@ class Reliability:
     """Public thresholds. Half-widths are in hundredths of a ratio's possible range.
 
     A ratio is flagged `u` if its half-width is above `unreliable_half_width`, and withheld if it is above
-    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors.
+    `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors. No figure
+    about linked children is shown if `withheld_missed_links` of the links to a service are missed.
     """
 
     unreliable_half_width: float
     withheld_half_width: float
     denominator_standard_errors: float
+    withheld_missed_links: Annotated[float, Field(gt=0, le=1)] = 1.0
     __pydantic_config__ = _NO_OTHER_KEYS
 
     def select_for_figures(self, everywhere: bool) -> "Reliability":

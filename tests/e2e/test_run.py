@@ -126,7 +126,6 @@ def test_running_again_changes_no_byte_and_no_time_of_the_home_and_spends_nothin
 def test_a_clock_that_was_put_back_a_day_changes_nothing_and_hides_no_new_file(run: Run, tmp_path: Path) -> None:
     root = Path(shutil.copytree(run.root, tmp_path / "put back", symlinks=True))
     yesterday = {"simulated_date": (clock.now() - dt.timedelta(days=1)).isoformat()}
-    bundle, budget = read_contents(run.bundle), run_readiness(root, "budget").stdout
     again = run_readiness(root, "run", "--cohort", COHORT, **yesterday)
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.count("unchanged") == 3
@@ -134,16 +133,13 @@ def test_a_clock_that_was_put_back_a_day_changes_nothing_and_hides_no_new_file(r
     path = root / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     append(path, PROFILE | {"upn": make_upn(800_000_000_771), "surname": "Ollerenshaw"})
     status = run_readiness(root, "status", "--cohort", COHORT, **yesterday).stdout
-    assert "the next run takes in 1 landed extract first, of: Leeds" in " ".join(status.split())
+    assert "The next run takes in 1 landed extract first, of: Leeds" in " ".join(status.split())
     more = run_readiness(root, "run", "--cohort", COHORT, "--until", "intake", **yesterday)
     assert more.returncode == 0, more.stdout + more.stderr
     quality = json.loads((root / f"home/restricted/quality/source=eyfsp/cohort={COHORT}/leeds.json").read_text())
     assert quality["taken_at"] < clock.format_now()
     assert "something was recorded at" in run_readiness(root, "doctor", **yesterday).stdout
-    assert (read_contents(root / "home" / "release" / "2026.11.0"), run_readiness(root, "budget").stdout) == (
-        bundle,
-        budget,
-    )
+    assert read_contents(root / "home" / "release" / "2026.11.0") == read_contents(run.bundle)
 
 
 @pytest.mark.slow

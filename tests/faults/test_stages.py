@@ -18,7 +18,7 @@ COUNCILS = ["halton", "leeds"]
 STAGES = [
     (session, "promote_drawn"),
     (measure, "measure_family"),
-    (bundle, "tabulate"),
+    (bundle, "tabulate_what_was_sent"),
     (make, "_build_files"),
     (make.whole_files, "stage_files"),
     (make, "hash_sums"),
@@ -48,9 +48,13 @@ def test_a_release_is_finished_from_what_was_drawn(
 ) -> None:
     """The process dies at one stage after the other, and the same version is run again each time."""
     home, keys = make_home(tmp_path / "home", 200, COUNCILS), KeyRing.create(tmp_path / "keys", demonstration=True)
-    # the same figures give the same files, so they are made once
-    build, made = make._build_files, list[dict[str, bytes]]()
-    monkeypatch.setattr(make, "_build_files", lambda *about: (made or made.append(build(*about)) or made)[0])
+    # the same noisy counts give the same tables and files, so each is made once
+    for module, name in (
+        (bundle, "tabulate_what_was_sent"),
+        (bundle, "compute_noise_covariance"),
+        (make, "_build_files"),
+    ):
+        _make_once(monkeypatch, module, name)
     drawn: dict[Path, bytes] = {}
     for module, name in STAGES:
         with monkeypatch.context() as broken:
@@ -68,6 +72,11 @@ def test_a_release_is_finished_from_what_was_drawn(
     assert not list(home.held.iterdir())
     left = [*home.release.glob(".*"), *home.restricted.glob("staging-*"), *home.restricted.glob("drawn/*")]
     assert left == []
+
+
+def _make_once(patch: pytest.MonkeyPatch, module: Any, name: str) -> None:
+    real, made = getattr(module, name), list[Any]()
+    patch.setattr(module, name, lambda *about: (made or made.append(real(*about)) or made)[0])
 
 
 def _break(

@@ -245,6 +245,6 @@ def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> 
 def _build_moved_error(cohort: str, origin: str) -> Refused:
     return Refused(
         f"the records of cohort {cohort} have changed since release {origin} measured them, and a table on request is"
-        " made from the same ones, so that it agrees with what is published: release a revision of the cohort, then"
-        " answer the request from that"
+        " made from the same ones, so that it agrees with what is published. Nothing was charged. Put the files that"
+        f" {origin} measured back into landing and link them, or answer the request from the next release of the cohort"
     )

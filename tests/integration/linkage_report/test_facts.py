@@ -1,5 +1,6 @@
 """The linkage report: each fact against what it counts, and a page without a token, a child or a row."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ndl_export.tables import FAMILIES, pupil
 from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.link import link
+from privacy.linkage.missed import TOO_MANY
 from privacy.linkage.report import Report
 from privacy.normalise import load_name_bands
 from privacy.pseudonyms import TOKEN_COLUMNS
@@ -115,6 +117,24 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     assert found["date of birth, postcode"]["rows"] == 2
     assert not any(line["lacks"] == "" for line in report.counted["unlinkable"])
     assert report.counted["shared_upns"] == 1
+
+
+def test_says_how_many_links_are_missed_how_far_groups_differ_and_how_wide_intervals_will_be(
+    page: str, home: Home
+) -> None:
+    report = json.loads(home.get_cohort(COHORT).linkage_report.read_text(encoding="utf-8"))
+    assert list(report["headline"]) == [pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER]
+    assert all(width > 0 for width in report["headline"].values())
+    for line in report["missed_links"].values():
+        assert line["lower"] <= line["share"] <= line["upper"]
+        assert [group["topic"] for group in line["groups"]] == ["council", "ethnic group"]
+        for group in line["groups"]:
+            assert group["ends"][0]["share"] <= line["share"] + 0.001 <= group["ends"][1]["share"] + 0.002
+    assert "By ethnic group: from" in page
+    assert "95% intervals of the numbers of children seen by each service" in page
+    assert "will be flagged" not in page
+    report["missed_links"]["review"]["share"] = TOO_MANY
+    assert "Published figures about linked children will be flagged: above 5.0%" in render(report)
 
 
 def test_is_what_the_facts_give_self_contained_and_readable_by_everyone(page: str, facts: dict[str, Any]) -> None:

@@ -1,5 +1,7 @@
 """Figures corrected for links that were missed, and the flag of those of a group whose links are missed more often."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -8,11 +10,12 @@ import pytest
 from assets.release.linkage_error import Linked, correct_estimates, find_doubtful_groups
 from assets.release.planning import plan_family
 from assets.release.tabulate import MeasuredRelease, tabulate
+from ndl_export.bundle.checks import find_table_faults
 from ndl_export.tables import model, pupil
 from ndl_export.tables.schema import Flag
 from privacy.estimation.estimates import Estimates, build_estimates
-from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NOT_BOTH, Differs
-from privacy.linkage.missed import RATES
+from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NEAR, NOT_BOTH, Differs
+from privacy.linkage.missed import RATES, TOO_MANY
 from privacy.release import child_table, mechanism, policy, statement
 from privacy.release.plan import Plan
 from privacy.release.workload import Cube, Selector
@@ -27,17 +30,23 @@ BY = (pupil.BY_HV, pupil.BY_SETTING)
 REVIEW_MISSED = RATES.index("review missed, of children seen by both")
 
 
-def children(of_asian: float = 0.0, without_upn: float = 0.01) -> pa.Table:
+def children(of_asian: float = 0.0, without_upn: float = 0.01, near: float = 0.0) -> pa.Table:
     """Most are linked to both services, and a tenth of those have moved; a share of the Asian children have other names
-    at the health visitor, and a share of all have no UPN that joins them to the school census."""
+    at the health visitor, and a share of all have no UPN that joins them to the school census. A tenth are linked to a
+    setting only, and a share of these has a review near."""
     rng = np.random.default_rng(1)
     columns = {a.name: rng.choice(np.array(a.categories), CHILDREN) for a in pupil.FAMILY.attributes}
     columns["ethnic_group"] = rng.choice(np.array(pupil.ETHNIC.categories), CHILDREN, p=(0.1, 0.1, 0.1, 0.5, 0.1, 0.1))
     asian = columns["ethnic_group"] == ASIAN
     both = rng.random(CHILDREN) < 0.9
     cell = np.select(
-        [~both, asian & (rng.random(CHILDREN) < of_asian), rng.random(CHILDREN) < 0.1],
-        [NOT_BOTH, OTHERWISE, MOVED],
+        [
+            ~both & (rng.random(CHILDREN) < near),
+            ~both,
+            asian & (rng.random(CHILDREN) < of_asian),
+            rng.random(CHILDREN) < 0.1,
+        ],
+        [NEAR[1], NOT_BOTH, OTHERWISE, MOVED],
         ALL_AGREE[5],
     )
     columns[pupil.AGREEMENT.name] = cell
@@ -118,16 +127,62 @@ def test_concerns_of_records_that_are_missed_are_brought_back(plan: Plan) -> Non
     assert never < knew
 
 
-def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
-    drawn = {"pupil": measured(plan, children(of_asian=0.1))}
-    cohorts = [statement.MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, drawn)]
-    tables = tabulate(MeasuredRelease(cohorts, COUNCILS, policy.load_policy().reliability, {}))
-    flags = {
-        (name, column)
+def release(plan: Plan, table: pa.Table, **limits: float) -> MeasuredRelease:
+    """A release whose policy has these limits."""
+    cohorts = [statement.MeasuredCohort("202425", "2026.11.0", {"pupil": plan}, {"pupil": measured(plan, table)})]
+    reliability = replace(policy.load_policy().reliability, **limits)
+    return MeasuredRelease(cohorts, COUNCILS, reliability, {})
+
+
+def flagged(tables: dict[str, pa.Table], flag: Flag) -> dict[tuple[str, str], int]:
+    """How many figures have this flag, by table and column."""
+    counted = {
+        (name, column): pc.sum(pc.equal(table[column], flag.value)).as_py() or 0
         for name, table in tables.items()
         for column in table.column_names
-        if column.endswith("_flag") and pc.any(pc.equal(table[column], Flag.LINKAGE.value)).as_py()
+        if column.endswith("_flag")
     }
+    return {where: number for where, number in counted.items() if number}
+
+
+@pytest.fixture(scope="module")
+def many_missed() -> pa.Table:
+    return children(near=0.5)
+
+
+def test_from_one_in_twenty_links_missed_every_linked_figure_is_flagged(plan: Plan, many_missed: pa.Table) -> None:
+    few = children(near=0.02)
+    shares = [Linked(plan.family, estimates(plan, each)).share_missed for each in (few, many_missed)]
+    assert shares[0] < TOO_MANY < shares[1]
+    assert find_doubtful_groups(plan.family, estimates(plan, few)) == frozenset()
+    assert find_doubtful_groups(plan.family, estimates(plan, many_missed)) == set(pupil.ETHNIC.categories)
+    tables = tabulate(release(plan, many_missed))
+    flags = flagged(tables, Flag.LINKAGE)
+    assert {"joined_dots", "readiness_pathway", "linkage_quality"} <= {table for table, _ in flags}
+    assert "gld" not in {table for table, _ in flags}
+    neither = tables["joined_dots"].filter(pc.equal(tables["joined_dots"]["seen_by"], pupil.NEITHER)).to_pylist()
+    assert {row["children_count_flag"] for row in neither} <= {Flag.LINKAGE, Flag.NOT_APPLICABLE}
+
+
+def test_the_policy_may_withhold_linked_figures_from_a_limit_on_and_no_others(
+    plan: Plan, many_missed: pa.Table
+) -> None:
+    flagging, withholding = (release(plan, many_missed, withheld_missed_links=limit) for limit in (1.0, 0.05))
+    shown, withheld = tabulate(flagging), tabulate(withholding)
+    flags = flagged(shown, Flag.LINKAGE)
+    before, after = (flagged(each, Flag.WITHHELD) for each in (shown, withheld))
+    assert not flagged(withheld, Flag.LINKAGE)
+    assert {key: number - before.get(key, 0) for key, number in after.items() if number > before.get(key, 0)} == flags
+    for table, column in flags:
+        there = withheld[table].filter(pc.equal(withheld[table][column], Flag.WITHHELD.value))
+        assert there[column.removesuffix("_flag")].null_count == len(there)
+        assert there[column.replace("_flag", "_lower_ci")].null_count == 0, "a withheld figure keeps its interval"
+    assert find_table_faults(withheld, {name: withholding.layouts[name] for name in withheld}) == []
+
+
+def test_the_linked_figures_of_such_a_group_are_flagged_and_no_others(plan: Plan) -> None:
+    tables = tabulate(release(plan, children(of_asian=0.1)))
+    flags = flagged(tables, Flag.LINKAGE)
     assert {table for table, _ in flags} == {"linkage_quality", "seen_by_group", "first_concern"}
     rows = tables["linkage_quality"].filter(pc.equal(tables["linkage_quality"]["breakdown"], ASIAN)).to_pylist()
     assert rows

@@ -88,7 +88,7 @@ FAULTS: dict[str, tuple[Callable[[Home, pytest.MonkeyPatch], object], str]] = {
     ),
     "a folder where a file belongs": (
         lambda home, _: (home.release / "readiness.duckdb").mkdir(),
-        r"IsADirectoryError|IOException",
+        r"/home/release/readiness\.duckdb: Is a directory\. Put back what belongs there",
     ),
 }
 

@@ -152,7 +152,7 @@ def test_records_that_moved_are_not_measured(home: Home, keys: KeyRing) -> None:
     path = home.get_cohort(COHORT).get_confidential_path("pupil")
     pq.write_table(pq.read_table(path).slice(1), path)
     before = list_charges(home)
-    with pytest.raises(Refused, match="release a revision of the cohort"):
+    with pytest.raises(Refused, match="answer the request from the next release of the cohort"):
         answered(home, keys, names)
     assert list_charges(home) == before
 

@@ -377,3 +377,30 @@ def test_a_charge_that_a_crash_left_open_needs_the_signature_still_to_count(
     with pytest.raises(WaitsForApproval):
         measure(home, keys)
     assert not list(home.restricted.glob("measurements/**/*.json"))
+
+
+def test_the_sheet_says_how_many_links_are_missed_and_what_that_means_for_the_figures(
+    home: Home, tmp_path: Path
+) -> None:
+    """In bands, and with what the policy does from this limit on."""
+    ends = [{"group": "Leeds", "share": 0.02}, {"group": "Halton", "share": 0.11}]
+    missed = {"share": 0.062, "lower": 0.031, "upper": 0.093, "groups": [{"topic": "council", "ends": ends}]}
+    few = {"share": 0.004, "lower": 0.0, "upper": 0.008, "groups": []}
+    report = {"missed_links": {"review": missed, "setting": few}, "headline": {"Both": 340.0, "Neither": 49.0}}
+    home.get_cohort(COHORT).linkage_report.write_text(json.dumps(report))
+    shown = " ".join(re.sub(r"<[^>]+>", " ", read_sheet(home)).split())
+    assert "Links to a review that are missed, estimated: 5% and more (95% interval: 1% to 5% to 5% and more)" in shown
+    assert "by council up to 5% and more (Halton). Above 5% every figure about linked children is flagged" in shown
+    assert "Links to a setting that are missed, estimated: under 1% (95% interval: none to under 1%)." in shown
+    assert re.search(r"at most: (.*?)\.", shown)[1] == "both ± 500, neither ± 100"
+    content = yaml.safe_load((tmp_path / "policy.yaml").read_text())
+    content["reliability"]["withheld_missed_links"] = 0.06
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(content))
+    home.release_record(VERSION).unlink()
+    assert "The policy withholds every figure about linked children from 6% on." in read_sheet(home)
+
+
+def read_sheet(home: Home) -> str:
+    """The page of the request to measure."""
+    approve(home, None)
+    return home.get_decision_sheet_path(VERSION, "measurement").read_text(encoding="utf-8")

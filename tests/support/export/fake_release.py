@@ -7,6 +7,7 @@ real release: across tables, categories, shared totals and areas. Some shares ar
 import hashlib
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from itertools import product
 from operator import itemgetter
@@ -173,17 +174,23 @@ def fake_tables(
     layouts = checks.build_table_layouts(councils, cohorts, dict.fromkeys(cohorts, missing), requested=requested)
     rng = np.random.default_rng(seed)
     sizes = {council: float(rng.integers(900, 9000)) + rng.normal() for council in sorted(councils)}
-    shares = {name: _draw_shares(family, rng) for name, family in FAMILIES.items()}
+    shares = {name: _draw_shares(family, seed) for name, family in FAMILIES.items()}
     return {
-        name: _draw_table(expected, sizes, shares[expected.table.family], rng) for name, expected in layouts.items()
+        name: _draw_table(expected, sizes, shares[expected.table.family], seed) for name, expected in layouts.items()
     }
 
 
-def _draw_shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str, float]]:
+def _start_stream(seed: int, *names: str) -> np.random.Generator:
+    """Return random numbers that stay the same whatever else is defined."""
+    return np.random.default_rng([seed, *map(zlib.crc32, map(str.encode, names))])
+
+
+def _draw_shares(family: Family, seed: int) -> dict[str, dict[str, float]]:
     """Return the share of each category, summing to 1 for each attribute and equal on both sides of shared totals."""
     shares = {}
     for attribute in family.attributes:
-        values = rng.dirichlet(np.full(len(attribute.categories), 4.0))
+        stream = _start_stream(seed, family.name, attribute.name)
+        values = stream.dirichlet(np.full(len(attribute.categories), 4.0))
         if attribute.categories[-1] == "Unknown":
             values[0] += values[-1] + 0.001
             values[-1] = -0.001
@@ -199,7 +206,7 @@ def _draw_shares(family: Family, rng: np.random.Generator) -> dict[str, dict[str
 
 
 def _draw_table(
-    expected: Layout, sizes: Mapping[str, float], shares: Mapping[str, Mapping[str, float]], rng: np.random.Generator
+    expected: Layout, sizes: Mapping[str, float], shares: Mapping[str, Mapping[str, float]], seed: int
 ) -> pa.Table:
     area_sizes = np.array([math.fsum(sizes[council] for council in area.councils) for area in expected.areas])
 
@@ -218,7 +225,8 @@ def _draw_table(
         if measure.is_count:
             columns |= _count_columns(measure, draw_estimates(measure.name), absent, symbols)
         else:
-            columns |= _build_ratio_columns(measure, absent, symbols, rng)
+            stream = _start_stream(seed, expected.table.name, measure.name)
+            columns |= _build_ratio_columns(measure, absent, symbols, _find_quoted(expected), stream)
     schema = build_arrow_schema(expected.table)
     return pa.table(columns).select(schema.names).cast(schema)
 
@@ -243,11 +251,28 @@ def _count_columns(
     }
 
 
+_QUOTED_TOPICS = ("Total", "Free school meal eligibility")
+
+
+def _find_quoted(expected: Layout) -> NDArray[np.bool_]:
+    """Return the rows whose figures tests quote: of Leeds and all councils, about most topics, and every total."""
+    keys = expected.keys
+    topics = keys["breakdown_topic"] if "breakdown_topic" in keys.column_names else keys["area_name"]
+    names, topics = (column.to_numpy(zero_copy_only=False).astype(str) for column in (keys["area_name"], topics))
+    is_of_area = np.isin(names, ("Leeds", "Pilot councils"))
+    return (is_of_area & (np.isin(topics, _QUOTED_TOPICS) | (topics == names))) | (topics == "Total")
+
+
 def _build_ratio_columns(
-    measure: Measure, absent: NDArray[np.bool_], symbols: NDArray[np.str_], rng: np.random.Generator
+    measure: Measure,
+    absent: NDArray[np.bool_],
+    symbols: NDArray[np.str_],
+    quoted: NDArray[np.bool_],
+    rng: np.random.Generator,
 ) -> dict[str, pa.Array]:
     largest = float(measure.kind.most or len(GOALS))
     half_width = rng.exponential(largest * 0.04, len(absent))
+    half_width = np.where(quoted, np.minimum(half_width, largest * 0.04), half_width)
     value = rng.uniform(0.0, largest, len(absent))
     missed = (half_width > 0.045 * largest) & (measure.name == "linked_children_percent")
     wide = [half_width > 0.15 * largest, half_width > 0.05 * largest]

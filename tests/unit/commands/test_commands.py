@@ -16,6 +16,7 @@ import pytest
 from assets.home.errors import PACKAGES
 from assets.home.home_lock import InUse
 from assets.linkage.link import NotEnoughMemory
+from ndl_export.answers.claims import Claim
 from ndl_export.publish.one_publisher import PlaceInUse
 from pipelines.cli import main
 from pipelines.commands import console
@@ -49,16 +50,22 @@ def options(command: click.Command) -> Iterator[click.Option]:
 
 def meaning(option: click.Option) -> tuple[object, ...]:
     """What it is and what it is of, up to where the help says what that means for one command."""
-    kind = "place" if "--out" in option.opts else option.type.name
-    several = option.multiple and "--council" not in option.opts  # a hold may be accepted of several councils at once
+    # a signer is a file, or the fingerprint that is in it
+    kind = "place" if {"--out", "--signer"} & {*option.opts} else option.type.name
+    # a hold may be accepted of several councils at once, and a reader may trust several publishers
+    several = option.multiple and not {"--council", "--signer"} & {*option.opts}
     return re.split(r"[;:.,] ?", option.help or "")[0], kind, several, option.is_flag
 
 
 def test_an_option_means_the_same_wherever_it_is() -> None:
+    """But for the parts of a claim, which have the names that they have in a file and in the tool of the MCP server."""
     meanings = defaultdict(set)
     for group in (main, council_main):
-        for _, command in commands(group):
+        for words, command in commands(group):
+            parts = Claim.model_fields if words == "check-claim" else {}
             for option in options(command):
+                if option.name in parts:
+                    continue
                 meanings[option.opts[0]].add(meaning(option))
     assert {name: found for name, found in meanings.items() if len(found) > 1} == {}
     assert all(words for ((words, *_),) in meanings.values())
