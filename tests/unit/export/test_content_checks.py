@@ -56,7 +56,7 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "values that are not finite": ("gld_headline", lambda t: first(t, "gld_children_percent_lower_ci", float("nan"))),
     "above 100": ("gld_headline", lambda t: first(t, "gld_children_percent_upper_ci", 100.5)),
     "counts withheld": (
-        "joined_dots",
+        "gld_headline",
         lambda t: first(first(t, "children_count_flag", "withheld"), "children_count", None),
     ),
     "not their estimate rounded": ("joined_dots", lambda t: first(t, "children_count_estimate", 5.0)),
