@@ -41,13 +41,19 @@ def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
     return ledger
 
 
+def is_demonstration(home: Home) -> bool:
+    """Return whether nobody is named as a signer, by the policy, the first intake or the ledger, and all is synthetic.
+
+    Nothing is written: an installation without a ledger is judged by what it has taken in.
+    """
+    if load_policy().sign_off.people or home.first_people.exists() or home.first_real_extract.exists():
+        return False
+    return not home.has_ledger or SignOffs(Ledger(home.ledger)).recorded.may_be_demonstration
+
+
 def check_clock(home: Home) -> None:
     """Raise `DateIsSimulated` if the date is simulated and the home is not a demonstration's."""
-    if clock.is_simulated() and (
-        home.first_people.exists()
-        or home.first_real_extract.exists()
-        or (home.has_ledger and not SignOffs(Ledger(home.ledger)).recorded.may_be_demonstration)
-    ):
+    if clock.is_simulated() and not is_demonstration(home):
         refuse_simulated_date()
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assets.home.paths import CohortStore, Home
+from assets.home.signers import is_demonstration
 from assets.release import record as records
 from assets.release.noise_workload import compute_noise_covariance
 from assets.release.tabulate import MeasuredRelease, tabulate_what_was_sent
@@ -24,7 +25,7 @@ from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
 from privacy.release import statement
-from privacy.release.approval import SignOffs, is_demonstration
+from privacy.release.approval import SignOffs
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
@@ -197,7 +198,7 @@ def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
 def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     """Return whether a demonstration's key signs the release, or signed the measurement of any of its cohorts."""
     ledger = Ledger(home.ledger)
-    if keys.demonstration_key and is_demonstration(ledger, load_policy().sign_off):
+    if keys.demonstration_key and is_demonstration(home):
         return True
     signed = SignOffs(ledger)
     measured_for = records.read_record(home, version).releases

@@ -18,7 +18,7 @@ from typing import Self
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
-from assets.home.signers import note_signers
+from assets.home.signers import is_demonstration, note_signers
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
@@ -156,7 +156,7 @@ def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], r
     """Accept the holds named in a run's configuration, with the signature given there or a demonstration's own key."""
     ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
     unsigned = build_acceptance(store, names, reason, list_sha256(store))
-    if code or (own and approval.is_demonstration(ledger, sign_off)):
+    if code or (own and is_demonstration(store.home)):
         by = approval.parse_signature(code) if code else own
         assert by is not None
         record_acceptance(ledger, approval.sign_content(ledger, sign_off, unsigned, by)[1])
@@ -405,7 +405,7 @@ class _Delivered:
         known = [rules.compute_share(each.rows_kept, each.rows_expected) for each in own]
         # all of them must be small: a single small extract is held in a demonstration too
         small = max((share for share in known if share is not None), default=1.0) < rules.SMALL_TRIAL
-        return small and approval.is_demonstration(Ledger(self.home.ledger), load_policy().sign_off)
+        return small and is_demonstration(self.home)
 
     def iter_not_judged(self) -> Iterator[Hold]:
         """Yield holds for extracts in the confidential tables without an intake result or its line in the log."""

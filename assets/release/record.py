@@ -267,7 +267,7 @@ def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
         return ""
     if restored:
         why = f"This home was restored on {restored.time[:10]} ({restored.note})."
-    elif any(request["place"] != here["place"] for request in signed):
+    elif any(request.get("place") != here["place"] for request in signed):
         why = "This ledger is a copy, or was moved: earlier signatures were given for it at another place."
     else:
         return ""

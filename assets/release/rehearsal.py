@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home import errors
 from assets.home.paths import CohortStore, Home
+from assets.home.signers import is_demonstration
 from assets.linkage.inputs import hash_file
 from assets.release import record as records
 from assets.release.bundle import announce, list_causes, make_bundle
@@ -34,7 +35,6 @@ from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
 from privacy.doors import clock, files
 from privacy.keys import SIGNING_FILE, KeyRing
-from privacy.release.approval import is_demonstration
 from privacy.release.canonical import hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Counts
@@ -96,7 +96,7 @@ def _iter_due(home: Home, version: str) -> Iterator[tuple[str, Plan]]:
 
 def _make(copy: Home, cohort: str, version: str, due: list[tuple[str, Plan]]) -> None:
     """Charge, draw, publish and verify in the copy."""
-    ledger, accounts, keys = Ledger(copy.ledger), load_policy().accounts, _make_keys(Ledger(copy.ledger))
+    ledger, accounts, keys = Ledger(copy.ledger), load_policy().accounts, _make_keys(copy)
     for each, plan in due:
         unit = plan.family.unit
         ledger.approve(each, accounts[unit].cap_rho, unit=unit)
@@ -126,10 +126,10 @@ def _make_up_counts(plan: Plan) -> Counts:
     return {names: np.full(plan.family.get_shape(names), _REVIEWED, dtype=np.int64) for names in plan.sigmas}
 
 
-def _make_keys(ledger: Ledger) -> KeyRing:
+def _make_keys(home: Home) -> KeyRing:
     """Return a key set that is kept nowhere, of a demonstration if the installation is one."""
     keys = KeyRing(Path(), {SIGNING_FILE: Ed25519PrivateKey.generate()}, 1)
-    if is_demonstration(ledger, load_policy().sign_off):
+    if is_demonstration(home):
         keys.demonstration_key = Ed25519PrivateKey.generate()
     return keys
 
@@ -162,7 +162,7 @@ def _link(source: str, target: str) -> None:
 
 def _hash_causes(home: Home, version: str) -> str:
     """Return the hash of everything that decides whether a release can be made."""
-    causes = list_causes(home, _make_keys(Ledger(home.ledger)), version, _TEMPLATES)
+    causes = list_causes(home, _make_keys(home), version, _TEMPLATES)
     there = {
         str(path.relative_to(home.root)): hash_file(path) if path.is_file() else path.is_dir()
         for path in [*home.release.rglob("*"), home.requests]

@@ -17,7 +17,7 @@ from assets.home.errors import Refused
 from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
-from assets.home.signers import note_signers
+from assets.home.signers import is_demonstration, note_signers
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_link_parameters, read_record
 from assets.release.decision_sheet import get_sheet_path, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
@@ -34,11 +34,12 @@ from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release import approval
-from privacy.release.approval import MayNotSign, Request, SignOffs, WaitsForApproval
+from privacy.release.approval import MayNotSign, SignOffs, WaitsForApproval
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
+from privacy.release.signed_lines import CHANGE_OF_PEOPLE, WITHDRAWAL, Request
 
 
 class WaitsForAcceptance(WaitsForApproval):
@@ -87,7 +88,7 @@ def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
     person, judgement = approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
-    if request["stage"] == approval.CHANGE_OF_PEOPLE:
+    if request["stage"] == CHANGE_OF_PEOPLE:
         approval.note_people(ledger, sign_off)
     return Count(person.role, len(judgement.counting), judgement.needed)
 
@@ -125,9 +126,7 @@ def build_publication_request(home: Home, version: str) -> Request:
 
 def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _build_request(
-        Ledger(home.ledger), approval.WITHDRAWAL, version, reason=check_reason(home.release, version, reason)
-    )
+    return _build_request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
 
 
 def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: Policy, plan: Plan) -> str:
@@ -180,7 +179,7 @@ def _describe_holds(home: Home, held: State) -> str:
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
-    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(store.home.held / version)):
+    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(find_bundle(store.home, version))):
         _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
@@ -293,7 +292,7 @@ def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request
     sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
-    if own and approval.is_demonstration(ledger, sign_off):
+    if own and is_demonstration(store.home):
         holder = books.recorded.find_holder(format_public_key(own.public_key()))
         if holder is not approval.STRANGER and not books.judge(request, sheet_sha256).is_enough:
             approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
@@ -319,7 +318,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
     approve, publish = f"readiness approve {where}", " --publish" if request["stage"] == Stage.PUBLICATION else ""
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
-    if request["stage"] == approval.WITHDRAWAL:
+    if request["stage"] == WITHDRAWAL:
         command = f"readiness withdraw {version} {where} --reason {shlex.quote(request['reason'])}"
     nobody = "" if books.recorded.sign_off else "name people in the policy first (sign_off.people), then "
     if nobody and (extract := books.recorded.real_extract):

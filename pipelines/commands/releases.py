@@ -27,7 +27,7 @@ from pipelines.commands.console import Ending, answer, end, is_json_wanted, show
 from pipelines.commands.pipeline_options import add_cohort_options, add_home_option, require_ledger, share
 from pipelines.commands.sign_off import Signing, add_signing_options, describe_signed
 from pipelines.release_calendar import publish_release
-from pipelines.reports.budget import build_statement, report_budget, report_plan
+from pipelines.reports.budget import report_budget, report_plan
 from pipelines.reports.document import format_text, write_plain, write_text
 from privacy.keys import RELEASE, KeyRing
 from sources.extract.landing import list_councils
@@ -72,7 +72,7 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
     require_ledger(home)
-    show(report_budget(build_statement(home.ledger)))
+    show(report_budget(home.ledger))
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 from assets.release import planning, record
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Report, write_text
-from privacy.release.approval import SignOffs
+from privacy.release.approval import SignOffs, describe_ignored
 from privacy.release.ledger import NANO, Ledger, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import compute_epsilon
@@ -41,10 +41,12 @@ def build_statement(location: Path | str) -> list[Account]:
     ]
 
 
-def report_budget(found: Sequence[Account]) -> Report:
+def report_budget(location: Path | str) -> Report:
     """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
+    found, ignored = build_statement(location), SignOffs(Ledger(location)).ignored
     good = all(not account["cap_rho"] or account["remaining_rho"] for account in found)
-    return Report("ledger", write_text("budget.md.j2", accounts=found), list(found), good)
+    text = write_text("budget.md.j2", accounts=found, ignored=describe_ignored(ignored) if ignored else "")
+    return Report("ledger", text, list(found), good)
 
 
 def _build_account(cohort: str, unit: str, entries: Iterable[Entry], delta: float) -> Account:

@@ -19,6 +19,7 @@ from assets.home.errors import describe_error
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, verify
 from assets.home.retention_policy import InvalidRetention, get_retention
+from assets.home.signers import is_demonstration
 from assets.home.software import get_software_version
 from assets.intake.suppressions import list_out_of_reach, read_objections
 from assets.keeping.retention import find_due_items
@@ -32,6 +33,7 @@ from privacy.chained_log import LogBroken
 from privacy.doors import clock, environment
 from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
+from privacy.release.approval import SignOffs, describe_ignored
 from privacy.release.ledger import Ledger, LedgerError
 from privacy.release.policy import load_policy
 from privacy.release.session import read_charges
@@ -98,7 +100,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("libraries", _check_libraries),
         ("settings", lambda: _check_settings(usable, problems, part)),
         ("keys", lambda: _check_keys(key_folder, where, part, ring, lacks)),
-        ("sign-off", lambda: in_release or _check_sign_off(key_folder, ring)),
+        ("sign-off", lambda: in_release or _check_sign_off(key_folder, ring, where)),
         ("landing", lambda: in_restricted or _check_landing(landing_folder)),
         ("home", lambda: _check_home(where)),
         ("disk", lambda: _check_disk(where, landing_folder)),
@@ -205,15 +207,16 @@ def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks:
         yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
-def _check_sign_off(folder: Path, ring: KeyRing | None) -> Answers:
-    """Yield findings on who may sign releases off, from the policy alone: the ledger has its own check."""
+def _check_sign_off(folder: Path, ring: KeyRing | None, home: Home) -> Answers:
+    """Yield findings on who may sign releases off: the people of the policy, or a demonstration's key."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
     policy = load_policy().sign_off
     today = clock.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
-    if not (is_alone := not policy.people and ring is not None and ring.demonstration_key is not None):
+    has_key = ring is not None and ring.demonstration_key is not None
+    if not (is_alone := has_key and is_demonstration(home)):
         try:
             release_facts.load_publisher(demonstration=False)
         except release_facts.InvalidPublisher as problem:
@@ -304,6 +307,8 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.OK, f"{shown}: {number} entries, unbroken, {charged}"
     if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
+    if ignored := SignOffs(ledger).ignored:
+        yield State.LOOK, describe_ignored(ignored)
     if any(charge.end is None for charge in ledger.list_charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
 

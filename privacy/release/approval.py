@@ -305,14 +305,19 @@ def _describe_signature(person: Person, line: SignOffLine) -> str:
     return f"the signature of {line.recorded_at[:10]} by {by}"
 
 
+def describe_ignored(lines: Sequence[SignOffLine]) -> str:
+    """Return a sentence about lines of the ledger's signatures that are ignored, by number."""
+    numbers = ", ".join(str(line.seq) for line in lines[:_NAMES_SHOWN])
+    more = ", and others" if len(lines) > _NAMES_SHOWN else ""
+    return (
+        f"{len(lines)} lines beside the ledger's entries are not as this version writes signatures, and are ignored:"
+        f" {numbers}{more}. Find out who wrote them"
+    )
+
+
 def has_no_signers(ledger: Ledger, sign_off: SignOff) -> bool:
     """Return whether neither the policy nor the ledger names anybody who may sign."""
     return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
-
-
-def is_demonstration(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether nobody is named as a signer, and every extract is synthetic."""
-    return has_no_signers(ledger, sign_off) and SignOffs(ledger).recorded.may_be_demonstration
 
 
 def note_people(ledger: Ledger, sign_off: SignOff) -> None:

@@ -1,5 +1,6 @@
 """The analyst database: what is in the file, what a person sees first, how it replaces the one before, its queries."""
 
+import math
 import shutil
 import subprocess
 import sys
@@ -207,7 +208,13 @@ def test_every_group_stands_beside_englands_figure_and_the_councils_own(
         percent, low, high = analyst.compute_ends(ours[key])
         if percent is not None:
             for sign, arm, verdict in ((1, percent - low, "ahead"), (-1, high - percent, "behind")):
-                distance = sign * (percent - england) / ((arm / Z) ** 2 + analyst.compute_chance(ours[key])) ** 0.5
+                spread = ((arm / Z) ** 2 + analyst.compute_chance(ours[key])) ** 0.5
+                # a figure near 0 or 100 may reach no further, and chance play no part in it
+                distance = (
+                    sign * (percent - england) / spread
+                    if spread
+                    else math.copysign(math.inf, sign * (percent - england))
+                )
                 assert (row["beside_england"] == verdict) <= (distance > Z)
                 assert row["beside_england"] == verdict or distance < 4.2  # at most 200 rows
             told += own is not None

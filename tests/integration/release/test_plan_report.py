@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -127,6 +128,15 @@ def test_the_statement_adds_up(home: Path) -> None:
         == compute_epsilon(0.13, 1e-6)
         < sum(compute_epsilon(r, 1e-6) for r in (0.1, 0.03))
     )
+
+
+def test_lines_that_are_no_signatures_are_reported(home: Path) -> None:
+    ledger = Ledger(home / "ledger.sqlite")
+    assert "are ignored" not in budget(home).output
+    for content in ('{"kind":"allowed","approvals":7}', "not JSON"):
+        ledger.add_sign_off(content)
+    for shown in (budget(home), invoke("doctor", "--home", home)):
+        assert re.search(r"2 lines .* are\s+ignored: 1, 2\.", shown.output), shown.output
 
 
 def test_the_table_has_every_charge_with_its_state(home: Path) -> None:

@@ -134,7 +134,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for seed, version in enumerate(("2026.11.0", "2026.12.0"), 1):
             paid = charge(home / "ledger.sqlite", version)
             write_bundle(home / "release", fake_facts(version, FEW, paid=paid), fake_tables(FEW, seed), KEY)
-            approve_publication(Home(home), version)
+            approve_publication(Home(home), version, KEY)
 
     made = make_once(tmp_path_factory, "home-of-two", make)  # copied, because whoever reads the ledger writes beside it
     return Path(shutil.copytree(made, tmp_path_factory.mktemp("home") / "home", symlinks=True)) / "release"

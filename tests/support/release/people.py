@@ -22,9 +22,10 @@ from assets.release.sign_off import (
     build_withdrawal_request,
     sign_request,
 )
-from privacy.release.approval import Request, allow, note_keys, sign
+from privacy.release.approval import allow, note_keys, sign
 from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
+from privacy.release.signed_lines import Request, hash_text_page
 from tests.support.installation.commands import invoke
 
 
@@ -123,18 +124,19 @@ def change_people(home: Home, *signers: Signer) -> None:
         )
 
 
-def approve_publication(home: Home, version: str) -> None:
-    """Approve publication of the bundle in the release directory, as a demonstration does."""
-    _allow(home, build_publication_request(home, version))
+def approve_publication(home: Home, version: str, key: Ed25519PrivateKey) -> None:
+    """Approve publication of the bundle in the release directory, signed with `key`, as a demonstration does."""
+    _allow(home, build_publication_request(home, version), "5" * 64, key)
 
 
 def approve_withdrawal(home: Home, version: str, reason: str) -> None:
     """Approve withdrawal of a release, as a demonstration does."""
-    _allow(home, build_withdrawal_request(home, version, reason))
+    request = build_withdrawal_request(home, version, reason)
+    _allow(home, request, hash_text_page(request), None)
 
 
-def _allow(home: Home, request: Request) -> None:
+def _allow(home: Home, request: Request, sheet_sha256: str, key: Ed25519PrivateKey | None) -> None:
     ledger, policy = Ledger(home.ledger), load_policy().sign_off
     note_keys(ledger, Ed25519PrivateKey.generate(), format_public_key(DEMONSTRATION_KEY.public_key()))
-    sign(ledger, policy, request, "202425", "5" * 64, DEMONSTRATION_KEY)
-    allow(ledger, policy, request)
+    sign(ledger, policy, request, "202425", sheet_sha256, DEMONSTRATION_KEY)
+    allow(ledger, policy, request, sheet_sha256, key)

@@ -50,8 +50,10 @@ def options(command: click.Command) -> Iterator[click.Option]:
 
 def meaning(option: click.Option) -> tuple[object, ...]:
     """What it is and what it is of, up to where the help says what that means for one command."""
-    kind = "place" if "--out" in option.opts else option.type.name
-    several = option.multiple and "--council" not in option.opts  # a hold may be accepted of several councils at once
+    # a signer is a file, or the fingerprint that is in it
+    kind = "place" if {"--out", "--signer"} & {*option.opts} else option.type.name
+    # a hold may be accepted of several councils at once, and a reader may trust several publishers
+    several = option.multiple and not {"--council", "--signer"} & {*option.opts}
     return re.split(r"[;:.,] ?", option.help or "")[0], kind, several, option.is_flag
 
 
