@@ -76,7 +76,8 @@ def estimate_missed_links(children: Path) -> Facts:
             """Return the children by category, or by category of `by` (in order of the alphabet) and category."""
             sql = f"SELECT {by}, {attribute.name}, count(*) FROM {quote_parquet(children)} GROUP BY ALL"
             counts = {(group, category): float(n) for group, category, n in con.sql(sql).fetchall()}
-            groups = sorted({group for group, _ in counts}, key=str)
+            # in a cohort without a Profile so far, there are no children
+            groups = sorted({group for group, _ in counts}, key=str) or [None] * (by == "NULL")
             names[by] = groups
             return np.array([[counts.get((group, each), 0.0) for each in attribute.categories] for group in groups])
 

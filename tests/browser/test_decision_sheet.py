@@ -26,7 +26,7 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA])))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
     monkeypatch.setattr(fix_release, "_check_current_extracts", lambda *_: None)
-    monkeypatch.setattr(deliveries, "read_current", lambda store: deliveries.read(store.quality))  # without rows
+    monkeypatch.setattr(deliveries, "read_delivered", lambda store, _: deliveries.read(store.quality))  # without rows
     home = make_home(tmp_path / "home", 50, COUNCILS)
     for council in COUNCILS:
         quality = build_quality(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)

@@ -136,7 +136,7 @@ def test_lines_that_are_no_signatures_are_reported(home: Path) -> None:
     for content in ('{"kind":"allowed","approvals":7}', "not JSON"):
         ledger.add_sign_off(content)
     for shown in (budget(home), invoke("doctor", "--home", home)):
-        assert re.search(r"2 lines .* are\s+ignored: 1, 2\.", shown.output), shown.output
+        assert re.search(r"2 lines .* are\s+ignored: 1, 2\.", shown.output, re.DOTALL), shown.output
 
 
 def test_the_table_has_every_charge_with_its_state(home: Path) -> None:
