@@ -95,7 +95,7 @@ def estimate_missed_links(children: Path) -> Facts:
     for name, share, deviation in zip(LINKED_TO, found.compute_shares(), found.compute_share_deviations(), strict=True):
         limits = {"share": share, "lower": share - _Z * deviation, "upper": share + _Z * deviation}
         lines[name] = {what: round(max(value, 0.0), 3) for what, value in limits.items()} | {"groups": []}
-    for column, topic in _COMPARED.items():
+    for column, topic in ((column, topic) for column, topic in _COMPARED.items() if names[column]):
         factors = missed.estimate_factors(cells, none, kinds[column], np.zeros_like(kinds[column]), seen[:3]).values
         for line, own, rate in zip(lines.values(), factors[1:], found.rates[1:3], strict=True):
             shares = np.maximum(own * rate + factors[0] * found.rates[0], 0.0)
