@@ -103,7 +103,7 @@ def _deal(wanted: _Rows, is_whole: NDArray[np.bool_], needed: _Rows, first: int)
 
 
 def _exchange(dealt: NDArray[np.bool_], left: NDArray[np.float64], is_whole: NDArray[np.bool_], first: int) -> None:
-    """Move what was dealt too often to parts dealt too seldom, in the rows that may have either, where numbers allow."""
+    """Move what was dealt too often to parts dealt too seldom, in rows that may have either, where numbers allow."""
     for over, under in product(np.flatnonzero(left < 0), np.flatnonzero(left > 0)):
         spare = dealt[:, :first].sum(axis=1) > 1 if over < first <= under else True
         allowed = ~is_whole if under < first else True
