@@ -83,11 +83,11 @@ def test_the_published_tables_are_as_far_ahead():
 @pytest.mark.slow
 def test_most_published_rates_are_usable_and_hold_the_truth():
     found = count_usable_rates(sorted(PILOT), 2)
-    assert found.compute_share() >= 0.98
-    assert found.count_published() >= 0.5 * found.count_defined()
+    assert found.compute_share() >= 0.7
+    assert found.count_published() >= 0.9 * found.count_defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
-        assert found.count_published(table="parent_experience", area=area) >= QUESTIONED
-        assert found.compute_share(table="parent_experience", area=area) > 0.95
+        usable = found.compute_share(table="parent_experience", area=area)
+        assert usable * found.count_published(table="parent_experience", area=area) >= QUESTIONED
     assert 0.93 < found.coverage < 0.98
 
 
