@@ -13,6 +13,7 @@ whether that is worth the budget.
 """
 
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -38,8 +39,6 @@ from sources.reference.published_figures import Range, estimate_council_size, ge
 
 _MOST = 0.5
 """Least share of a block's rows that must be readable in some area for it to be broken down by council."""
-DECIMALS = 6
-"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 
 def plan_family(family: str, councils: Sequence[str], policy: Policy) -> Plan:
@@ -58,7 +57,7 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
     while True:
         measured = noise_workload.build_noise_family(family, councils, policy, together, left_out)
         plan = make_plan(measured, policy.get_rho(name), delta=policy.delta)
-        widths = compute_expected_widths(plan, councils)
+        widths = compute_expected_widths(plan, councils, policy.reliability)
         weighed = {places[id(each.block)]: each for each in widths if each.block.measured and not each.block.everywhere}
         too_detailed = {
             p: each
@@ -100,17 +99,31 @@ def _is_unreadable_by_council(widths: "Widths", plan: Plan, readable: float) -> 
 
 
 def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
-    return np.asarray(np.round(half_widths, DECIMALS) <= readable)
+    return np.asarray(np.round(half_widths, intervals.DECIMALS) <= readable)
 
 
 def _build_detail(family: Family, widths: Sequence["Widths"]) -> Detail:
-    """Return every row that can be made from what is measured, in each kind of area."""
-    areas: dict[str, dict[Levels, set[str]]] = {table.name: {} for table in family.tables}
+    """Return the rows to be published, in each kind of area: those with a readable rate in some plausible cohort.
+
+    Rows of counts alone are published wherever they are measured.
+    """
+    possible, shown = ({table.name: defaultdict[Levels, set[_Area]](set) for table in family.tables} for _ in range(2))
     for each in widths:
-        kinds = {get_level(area) for area in each.areas}
-        for row in np.flatnonzero(~np.isnan(each.middle).all(axis=0)):
-            areas[each.table.name].setdefault(each.levels[row], set()).update(kinds)
-    return Detail(areas)
+        areas, can_be = [(get_level(area), area.code) for area in each.areas], ~np.isnan(each.middle)
+        for found, there in ((possible, can_be), (shown, np.isfinite(each.narrowest) if each.is_rate else can_be)):
+            for place, row in np.argwhere(there):
+                found[each.table.name][each.levels[row]].add(areas[place])
+    return Detail(
+        {name: {row: {kind for kind, _ in shown[name][row]} for row in rows} for name, rows in possible.items()},
+        {
+            name: {row: {code for _, code in areas - shown[name][row]} for row, areas in rows.items()}
+            for name, rows in possible.items()
+        },
+    )
+
+
+_Area = tuple[str, str]
+"""Kind and code of an area."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +133,7 @@ class Widths:
     - `levels`: levels of the table's filters; `labels`: names of rows in warnings
     - `counts` in units; `counts` and `denominators` in the middle of the plausible range
     - `judged`: (scenarios, areas, rows), the middle first: half-widths of the rate, or difference of two, in points;
-      for a block of counts alone (`is_rate` is false), of the count as a share
+      for a block of counts alone (`is_rate` is false), of the count as a share; infinite if it would be withheld
     """
 
     table: Table
@@ -145,8 +158,8 @@ class Widths:
 
     @property
     def narrowest(self) -> Array:
-        """Least half-widths over all plausible shares, (areas, rows)."""
-        return np.asarray(self.judged.min(axis=0))
+        """Least half-widths over all plausible shares, (areas, rows), without the middle: no assumed share counts."""
+        return np.asarray(self.judged[1:].min(axis=0))
 
 
 # a plan for one assumed share fails elsewhere: with 65% of parents assumed and 25% found, none of 59 rates was usable
@@ -159,14 +172,18 @@ Children = tuple[tuple[str, int], ...]
 """Councils with an expected number of children that replaces the published one."""
 
 
-def compute_expected_widths(plan: Plan, councils: Sequence[str], children: Children = ()) -> list[Widths]:
+def compute_expected_widths(
+    plan: Plan, councils: Sequence[str], limits: Reliability, children: Children = ()
+) -> list[Widths]:
     """Return the half-widths of every block that has a figure in some area, in order of the definitions."""
     # no width depends on the detail
-    return _compute_expected_widths(replace(plan, detail={}), tuple(councils), children)
+    return _compute_expected_widths(replace(plan, detail={}), tuple(councils), limits, children)
 
 
 @lru_cache(maxsize=32)
-def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Children) -> list[Widths]:
+def _compute_expected_widths(
+    plan: Plan, councils: tuple[str, ...], limits: Reliability, children: Children
+) -> list[Widths]:
     family = FAMILIES[plan.family.name]
     sizes = _estimate_public_sizes(family, plan.family.get_attribute(COUNCIL).categories, children)
     moments = ExpectedMoments(plan, sizes)
@@ -175,12 +192,18 @@ def _compute_expected_widths(plan: Plan, councils: tuple[str, ...], children: Ch
         for each in noise_workload.list_blocks(family)
     )
     return [
-        _compute_block_widths(table, block, figures, moments) for table, block, figures in blocks if figures is not None
+        _compute_block_widths(table, block, figures, moments, limits)
+        for table, block, figures in blocks
+        if figures is not None
     ]
 
 
 def _compute_block_widths(
-    table: Table, block: Block, figures: noise_workload.BlockFigures, moments: "ExpectedMoments"
+    table: Table,
+    block: Block,
+    figures: noise_workload.BlockFigures,
+    moments: "ExpectedMoments",
+    limits: Reliability,
 ) -> Widths:
     rows = list(iter_rows(table, block))
     possible = np.array([is_possible for *_, is_possible in rows])
@@ -192,9 +215,10 @@ def _compute_block_widths(
     nothing = np.full(flat, np.nan)
     rate, taken_off = figures.judged_by[0]
     if taken_off is None:
-        widths = intervals.compute_rate_half_widths(moments, *rate) / len(block.judged_by[0].parts)
+        largest = float(len(block.judged_by[0].parts))
+        found = intervals.compute_published_ratios(moments, *rate, limits, largest=largest, unit=100 / largest)
     else:
-        widths = intervals.compute_difference_half_widths(moments, rate, taken_off)
+        found = intervals.compute_rate_differences(moments, rate, taken_off, limits)
     constants = [label for label in block.constants.values() if label not in ("Total", table.title)]
     return Widths(
         table,
@@ -205,7 +229,7 @@ def _compute_block_widths(
         nothing if block.differs else show(intervals.compute_count_half_widths(moments, figures.base))[0],
         bool(block.ratios),
         nothing if taken_off else show(moments.compute_values(rate[1]))[0],
-        show(widths),
+        show(found.half_width),
     )
 
 
@@ -329,7 +353,9 @@ def compute_expected_accuracy(
 @lru_cache(maxsize=4)
 def _compute_expected_accuracy(councils: tuple[str, ...], policy: Policy, children: Children) -> dict[str, Any]:
     plans = {family: plan_family(family, councils, policy) for family in FAMILIES}
-    widths = {family: compute_expected_widths(plan, councils, children) for family, plan in plans.items()}
+    widths = {
+        family: compute_expected_widths(plan, councils, policy.reliability, children) for family, plan in plans.items()
+    }
     tables = {
         table: list(found)
         for own in widths.values()
@@ -360,7 +386,7 @@ def _compute_expected_accuracy(councils: tuple[str, ...], policy: Policy, childr
 def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Policy) -> None:
     """Raise `NotAccurateEnough` if the plan is not expected to meet the policy's minimum accuracy."""
     wanted = policy.minimum_accuracy[family]
-    found = _compare_with_minimum(family, compute_expected_widths(plan, councils), policy)
+    found = _compare_with_minimum(family, compute_expected_widths(plan, councils, policy.reliability), policy)
     if not found["met"]:
         raise NotAccurateEnough(
             f"the tables of {family} are not worth their budget: of the {found['rates']} rates that they define, at"
@@ -370,21 +396,16 @@ def check_accuracy(family: str, plan: Plan, councils: Sequence[str], policy: Pol
 
 
 def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
-    """Return how many defined rates will be published (`everywhere`: with wider intervals), and how many usable."""
-    judged = [(each.judged, _get_limit(each, limits)) for each in widths if each.is_rate]
+    """Return how many defined rates will be published, and how many usable."""
+    judged = [each.judged for each in widths if each.is_rate]
     # in each scenario; the least and the most of any are returned
-    published = np.sum([(each <= limit).sum(axis=(1, 2)) for each, limit in judged], axis=0)
-    usable = np.sum([(each <= limits.unreliable_half_width).sum(axis=(1, 2)) for each, _ in judged], axis=0)
+    published = np.sum([np.isfinite(each).sum(axis=(1, 2)) for each in judged], axis=0)
+    usable = np.sum([_is_readable(each, limits.unreliable_half_width).sum(axis=(1, 2)) for each in judged], axis=0)
     return {
-        "rates": sum(int((~np.isnan(each[0])).sum()) for each, _ in judged),
+        "rates": sum(int((~np.isnan(each[0])).sum()) for each in judged),
         "published": [int(np.min(published)), int(np.max(published))],
         "usable": [int(np.min(usable)), int(np.max(usable))],
     }
-
-
-def _get_limit(widths: Widths, limits: Reliability) -> float:
-    """Return the half-width in points above which a rate is withheld."""
-    return limits.select_for_figures(widths.block.everywhere).withheld_half_width
 
 
 def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy) -> dict[str, Any]:
@@ -405,7 +426,7 @@ def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) ->
         for row, label in enumerate(each.labels):
             half_widths, denominators = each.middle[at_councils, row], each.denominators[at_councils, row]
             councils = int((~np.isnan(half_widths)).sum())
-            withheld = int((half_widths > limits.withheld_half_width).sum())
+            withheld = int(np.isinf(half_widths).sum())
             unreliable = int((half_widths > limits.unreliable_half_width).sum()) - withheld
             if councils and 2 * (withheld + unreliable) >= councils:
                 yield {
@@ -427,7 +448,7 @@ def _summarise_by_area(table: str, widths: Sequence[Widths], limits: Reliability
 
 def _summarise_area(table: str, area: Geography, widths: Sequence[Widths], limits: Reliability) -> dict[str, Any]:
     counts = np.concatenate([each.counts.ravel() for each in widths])
-    rates = [each.middle[each.middle <= _get_limit(each, limits)] for each in widths if each.is_rate]
+    rates = [each.middle[np.isfinite(each.middle)] for each in widths if each.is_rate]
     # `concatenate` refuses an empty list, which a table of counts alone would give
     count_widths, rate_widths = counts[~np.isnan(counts)], np.concatenate([*rates, np.zeros(0)])
     return {

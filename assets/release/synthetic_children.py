@@ -28,18 +28,18 @@ from ndl_export.facts.release_facts import DATAPACKAGE_FILE, read_bundle_facts
 from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
-from ndl_export.tables.model import COUNCIL, MEASURES, AverageBlock
+from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
-from privacy.estimation.intervals import Moments, RatioMoments, compute_published_ratios
+from privacy.estimation.intervals import Moments, RatioMoments
 from privacy.keys import KeyRing
 from privacy.release.canonical import compute_sha256
 from privacy.release.plan import Plan
-from privacy.release.policy import Reliability
-from privacy.release.workload import Array, Cube, Family, Selector
+from privacy.release.workload import Array, Cube, Family, Figures, Selector, list_terms
 from privacy.synthetic import model
-from privacy.synthetic.repair import Rates, compute_rates, find_tied_sets, repair_rows
+from privacy.synthetic.bands import Bands, deal_parts
+from privacy.synthetic.repair import Rates, compute_ratios, find_tied_sets, repair_rows
 from sources.reference.code_lists import GLD_GOALS, GOALS
 
 GOALS_MET = model.AllOf(
@@ -53,6 +53,8 @@ GOALS_MET = model.AllOf(
 LEFT_OUT = pupil.FAMILY.never_shown | {pupil.FIRST_CONCERN.name, *(review.name for review in pupil.REVIEWS.values())}
 """Attributes that synthetic children do not have. With the five reviews, the pilot's children took 122 s of processor
 time instead of 65; with the first concern, over 183 s."""
+_BANDS = Bands(pupil.GOALS_EXPECTED.name, pupil.GOAL_BANDS, (COUNCIL,), (COUNCIL, pupil.SEX.name, pupil.FSM.name))
+"""Goals are measured by council, by sex and by free school meals, so that those counts must stay as they are."""
 _MEDIAN_OF_NORMAL = 0.6745
 """Half of the draws from a normal distribution lie within this many standard deviations."""
 
@@ -63,24 +65,40 @@ class NoSuchCohort(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class PublishedRates:
-    """Percentages of a block with rates and intervals, as fractions; NaN if not published or of too small a group."""
+    """Ratios or differences of a block with intervals, as fractions; NaN if not published or of too small a group.
+
+    `parts` are numerator and denominator, for a difference of both rates; `rates` only if rows can be changed to meet
+    them: those of one count.
+    """
 
     table: Table
     measure: Measure
+    parts: tuple[tuple[Figures, Figures], ...]
     value: Array
-    rates: Rates
+    lower: Array
+    upper: Array
+
+    @property
+    def rates(self) -> Rates | None:
+        ((part, whole), *others) = self.parts
+        if others or not isinstance(part, Cube) or not isinstance(whole, Cube):
+            return None
+        return Rates(part, whole, self.lower, self.upper)
+
+    def compute(self, family: Family, rows: model.Codes) -> Array:
+        """Return the same figures of the rows."""
+        first, *others = (compute_ratios(family, rows, *each) for each in self.parts)
+        return np.asarray(first - others[0] if others else first)
 
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """The plan, problems and published figures of a cohort, and the percentages that its rows should agree with."""
+    """The plan, problems and published figures of a cohort, and those that its rows should agree with."""
 
     plan: Plan
     problems: list[model.Problem]
     published: Moments
-    reliability: Reliability
-    percentages: list[PublishedRates]
-    goals: list[PublishedRates]
+    figures: list[PublishedRates]
 
 
 def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> SyntheticChildren:
@@ -120,17 +138,18 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
     (own,), inputs = release.cohorts, _build_inputs(release)
     drawn, family = [model.draw(each, seed) for each in inputs.problems], inputs.plan.family
     joined = _join_groups(inputs.plan, inputs.problems, [rows for rows, _ in drawn])
-    # the model ties the number of goals to the goals only if all are met; any other number it draws independently
+    joined = deal_parts(family, joined, GOALS_MET, _BANDS, seed)
     bands = family.get_attribute(pupil.GOALS_EXPECTED.name).categories
     of_number = np.array([bands.index(band) for band, numbers in pupil.GOAL_BANDS.items() for _ in numbers])
     joined[pupil.GOALS_EXPECTED.name] = of_number[_count_goals(family, joined)]
     # changing the council of a row would move a child from one council's total to another's
     movable = [names for names in find_tied_sets(inputs.problems) if COUNCIL not in names]
-    after, changed = repair_rows(family, joined, [each.rates for each in inputs.percentages], movable, seed)
+    wanted = [each.rates for each in inputs.figures if each.rates]
+    after, changed = repair_rows(family, joined, wanted, movable, seed)
     sequence = np.lexsort([*after.values()][::-1])
     rows = {name: codes[sequence] for name, codes in after.items()}
     domains = {name: family.get_attribute(name).categories for name in rows}
-    compared = [(each, compute_rates(family, rows, each.rates)) for each in inputs.percentages]
+    compared = [(each, each.compute(family, rows)) for each in inputs.figures]
     return SyntheticChildren(
         package,
         "",
@@ -144,7 +163,7 @@ def synthesise_cohort(release: MeasuredRelease, package: Mapping[str, Any], seed
         model.count_contradictions(inputs.problems[0], rows, GOALS_MET),
         tuple(_iter_agreements(compared)),
         tuple(_iter_held_out(inputs, seed)),
-        tuple(_iter_goals(inputs, rows)),
+        tuple(_iter_goals(compared)),
         changed,
         tuple(name for each, found in compared for name in _iter_outside(each, found)),
     )
@@ -164,10 +183,7 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
         plan,
         list(model.iter_problems(plan, measurement, published, COUNCIL, LEFT_OUT, GOALS_MET)),
         published,
-        release.reliability,
-        # noise may make percentages by number of goals contradict each other, so rows are not changed to meet them
-        [each for each in rates if each.table is not pupil.NUMBER_OF_GOALS],
-        [each for each in rates if each.table is pupil.NUMBER_OF_GOALS],
+        rates,
     )
 
 
@@ -189,7 +205,7 @@ def _count_goals(family: Family, rows: model.Codes) -> NDArray[np.int64]:
 
 
 def _iter_outside(each: PublishedRates, found: Array) -> Iterator[str]:
-    axes, inside = [*each.rates.part.selectors.values()], (found >= each.rates.lower) & (found <= each.rates.upper)
+    axes, inside = [*_get_cube(each).selectors.values()], (found >= each.lower) & (found <= each.upper)
     for position in np.argwhere(~np.isnan(each.value) & ~inside):
         labels = (axis.labels[place] for axis, place in zip(axes, position, strict=True))
         yield ", ".join((each.table.name, each.measure.name, *labels))
@@ -201,7 +217,7 @@ def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterat
     by_percentage = defaultdict(list)
     for each, found in compared:
         key, shown = (each.table.name, each.measure.name, each.table.title, each.measure.label), ~np.isnan(each.value)
-        own = found, each.value, each.rates.lower, each.rates.upper
+        own = found, each.value, each.lower, each.upper
         by_percentage[key].append([values[shown] for values in own])
     for key, parts in by_percentage.items():
         found, value, lower, upper = map(np.concatenate, zip(*parts, strict=True))
@@ -210,27 +226,30 @@ def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterat
         yield Agreement(*key, len(apart), int(within.sum()), *map(float, typical))
 
 
-def _iter_goals(inputs: _Inputs, rows: model.Codes) -> Iterator[Published]:
+def _iter_goals(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Published]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
-    family = inputs.plan.family
-    block = next(each for each in pupil.GLD_HEADLINE.blocks if isinstance(each, AverageBlock))
-    if figures := build_block_figures(block, family, family.get_attribute(COUNCIL).categories):
-        rate, _ = figures.ratios[block.average]
-        found = compute_published_ratios(inputs.published, *rate, inputs.reliability, largest=float(len(GOALS)))
-        average, lower, upper = (float(values.ravel()[0]) for values in (found.value, found.lower, found.upper))
-        met = float(_count_goals(family, rows).mean()) if len(rows[pupil.GLD.name]) else float("nan")
-        yield Published(MEASURES[block.average].label, "", average, lower, upper, met)
-    for each in inputs.goals:
-        bands, of_rows = (
-            each.rates.part.selectors[pupil.GOALS_EXPECTED.name].labels,
-            compute_rates(family, rows, each.rates),
-        )
-        for place, band in enumerate(bands):
-            percent, lower, upper, drawn = (
-                100 * float(values[0, place]) for values in (each.value, each.rates.lower, each.rates.upper, of_rows)
+    for each, found in compared:
+        unit, scale = each.measure.kind.unit, each.measure.kind.scale
+        labels: Sequence[str] = ()
+        if each.measure.kind is MeasureKind.AVERAGE:
+            labels = (each.measure.label,)
+        elif each.table is pupil.NUMBER_OF_GOALS:
+            bands = _get_cube(each).selectors[pupil.GOALS_EXPECTED.name].labels
+            labels = [
+                f"Children at the expected level in {band} goals" if band in pupil.GOAL_BANDS else "" for band in bands
+            ]
+        for place, label in enumerate(labels):
+            figures = (
+                values.reshape(len(values), -1)[0, place] for values in (each.value, each.lower, each.upper, found)
             )
-            if band in pupil.GOAL_BANDS and not np.isnan(percent):
-                yield Published(f"Children at the expected level in {band} goals", "%", percent, lower, upper, drawn)
+            percent, *others = (scale * float(value) for value in figures)
+            if label and not np.isnan(percent):
+                yield Published(label, unit, percent, *others)
+
+
+def _get_cube(each: PublishedRates) -> Cube:
+    """Return the cube of a figure's denominators, which has the areas and levels as its axes."""
+    return list_terms(each.parts[0][1])[0][1]
 
 
 def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
@@ -248,7 +267,7 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
         size = np.where(found.y > 0, found.y, np.nan)
         rate = found.x / size
         deviation = np.sqrt(np.maximum(found.compute_variance(rate), 0.0)) / size
-        apart = 100 * np.abs(compute_rates(family, rows, Rates(good, every, rate, rate)) - rate)
+        apart = 100 * np.abs(compute_ratios(family, rows, good, every) - rate)
         large = (found.y >= SMALLEST_GROUP) & ~np.isnan(apart)
         if not large.any():
             continue
@@ -275,15 +294,17 @@ def _iter_published_rates(
         if (figures := build_block_figures(block, family, councils, absent)) is None:
             continue
         places = layout.find_positions(block, figures.areas).reshape(figures.base.shape)
-        for name, ((part, whole), taken_off) in figures.ratios.items():
+        for name, (rate, taken_off) in figures.ratios.items():
             measure = table.get_measure(name)
-            # rows can be changed to meet a percentage of one count, not an average or a difference
-            if measure.kind is not MeasureKind.PERCENT or taken_off or not isinstance(part, Cube):
-                continue
-            large = (places >= 0) & (moments.compute_values(whole) >= SMALLEST_GROUP)
-            columns = (published[get_column_name(measure, role)].to_numpy() / 100 for role in WITH_INTERVAL)
+            parts = (rate, taken_off) if taken_off else (rate,)
+            large = (places >= 0) & np.all(
+                [moments.compute_values(whole) >= SMALLEST_GROUP for _, whole in parts], axis=0
+            )
+            columns = (
+                published[get_column_name(measure, role)].to_numpy() / measure.kind.scale for role in WITH_INTERVAL
+            )
             value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
             shown = ~np.isnan(value)
-            rates = Rates(part, whole, *(np.where(shown, bound, np.nan) for bound in (lower, upper)))
+            bounds = (np.where(shown, bound, np.nan) for bound in (lower, upper))
             if shown.any():
-                yield PublishedRates(table, measure, value, rates)
+                yield PublishedRates(table, measure, parts, value, *bounds)

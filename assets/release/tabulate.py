@@ -204,8 +204,8 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
                 estimated = _estimate_family(own, family, absent, release.reliability)
             answers: list[Table] = [each.table for each in release.requested if each.family == family]
             for table in (*FAMILIES[family].tables, *answers):
-                layout, on_request = release.layouts[table.name], table in answers
-                tables[table.name] = _build_table(layout, estimated, release, absent, on_request)
+                layout = release.layouts[table.name]
+                tables[table.name] = _build_table(layout, estimated, release, absent)
         except (KeyError, WorkloadError) as error:
             # the cohort was measured under earlier definitions, without a marginal or category that today's tables need
             raise Refused(
@@ -242,7 +242,7 @@ def _estimate_family(own: MeasuredCohort, family: str, absent: Collection[str], 
 
 
 def _build_table(
-    rows: Layout, estimated: _Estimated | None, release: MeasuredRelease, absent: Collection[str], on_request: bool
+    rows: Layout, estimated: _Estimated | None, release: MeasuredRelease, absent: Collection[str]
 ) -> pa.Table:
     """Return the table; if `estimated` is None because no council has sent anything, no figure is available."""
     table = rows.table
@@ -255,8 +255,7 @@ def _build_table(
             places = rows.find_positions(block, figures.areas)
             if not (published := places >= 0).any():
                 continue
-            reliability = release.reliability.select_for_figures(on_request or block.everywhere)
-            for name, found in _iter_block_measures(table, block, figures, estimated, reliability):
+            for name, found in _iter_block_measures(table, block, figures, estimated, release.reliability):
                 for role, values in found.items():
                     columns[name][role][places[published]] = values.ravel()[published]
     filled = {name: rows.keys[name] for name in rows.keys.column_names}
@@ -294,7 +293,9 @@ def _iter_block_measures(
                 moments, *rate, reliability, largest=largest, unit=measure.kind.scale
             )
         model = _model_percentages(table, block, figures, moments, rate) if measure.modelled else {}
-        rounded = np.round(found.value, measure.decimals)
+        # a whole point is at most a tenth of the half-width that makes a rate unreliable, so no verdict turns on it
+        is_coarse = (found.flag == intervals.UNRELIABLE) & measure.is_rounded_if_unreliable
+        rounded = np.where(is_coarse, np.rint(found.value), np.round(found.value, measure.decimals))
         ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
         yield name, mark(ratio | model, doubtful(block.ratios[name].counts))
 

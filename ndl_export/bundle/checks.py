@@ -121,7 +121,10 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
     figure, lower, upper = (_get_numbers(data, measure, role) for role in schema.WITH_INTERVAL)
     is_linked = not FAMILIES[expected.table.family].found_by_linkage.isdisjoint(expected.table.counted_by)
     shown, interval = ~(withheld | absent), ~absent
-    slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
+    # half of the last digit shown; an unreliable figure that depends on links has the flag `linkage`
+    unreliable = pc.is_in(flag, value_set=pa.array([Flag.UNRELIABLE, Flag.LINKAGE], pa.string())).to_numpy()
+    is_coarse = unreliable & measure.is_rounded_if_unreliable
+    slack = np.where(is_coarse, 0.5, 0.5 * 10.0**-measure.decimals) + _ROUNDING
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array([None, *Flag], pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 
 from ndl_export.facts.description import OGL_NAME
 from ndl_export.facts.missing import explain_breaks, explain_missing
-from ndl_export.facts.noisy_counts import list_plan_files
+from ndl_export.facts.noisy_counts import collect_plans, list_plan_files
 from ndl_export.facts.official import OfficialFigure, read_official_figures
 from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, RequestedTable
 from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table, csv_files, geography, pupil, schema
-from ndl_export.tables.rows import list_allowed, list_levels
+from ndl_export.tables.rows import Levels, list_allowed, list_levels, parse_detail
 from sources.reference import code_lists, read_rows
 from sources.reference.cohorts import Cohort
 
@@ -54,8 +54,25 @@ def render_methodology_page(facts: ReleaseFacts) -> str:
         schema=schema,
         families=FAMILIES.values(),
         breaks=explain_breaks(facts.cohorts, facts.councils, facts.missing),
+        left_out=_list_left_out(facts),
         nothing=csv_files.NOTHING,
     )
+
+
+def _list_left_out(facts: ReleaseFacts) -> list[dict[str, Any]]:
+    """Return the rows that the plans leave out, in the order of the plans, once for all cohorts without them."""
+    names = {area.code: area.name for area in facts.areas}
+    found: dict[tuple[str, Levels, tuple[str, ...]], list[str]] = {}
+    for (cohort, _), plan in collect_plans(facts.noisy_counts).items():
+        detail = parse_detail(plan)
+        for table, rows in detail.left_out.items() if detail else ():
+            for levels, codes in rows.items():
+                if areas := tuple(sorted(names[code] for code in codes if code in names)):
+                    found.setdefault((table, levels, areas), []).append(cohort)
+    return [
+        {"table": table, "row": " / ".join(levels), "areas": areas, "cohorts": cohorts}
+        for (table, levels, areas), cohorts in found.items()
+    ]
 
 
 def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], reconciliation: Lines) -> str:

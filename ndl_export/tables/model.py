@@ -107,6 +107,11 @@ class Measure:
         return self.kind is MeasureKind.COUNT
 
     @property
+    def is_rounded_if_unreliable(self) -> bool:
+        """Whether a figure flagged `u` is rounded to whole points; a whole unit of an average would be too coarse."""
+        return self.kind in (MeasureKind.PERCENT, MeasureKind.DIFFERENCE)
+
+    @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible values, in the keywords of JSON Schema."""
         known = {"minimum": self.kind.least, "maximum": self.kind.most}
@@ -169,8 +174,7 @@ class Block:
     councils: bool = True
     """If False, the block is measured for all councils together, or for regions, and not for single councils."""
     everywhere: bool = False
-    """Whether these are main figures of the release: if their interval is wide, they are shown as unreliable, where
-    others are withheld."""
+    """Whether these are main figures of the release: measured by council whatever the width of their intervals."""
     weight: str = "linked"
     """Kind of cell at full detail, as named in the weights of the privacy policy."""
     total_weight: str = ""

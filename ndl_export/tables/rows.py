@@ -2,7 +2,8 @@
 
 Rows are derived from the table definition, the areas, the cohorts and the detail stated in their noise plans, which are
 hashed before any data are read. Releases of the same councils and sources therefore have the same rows whatever the
-data are. A row that turns out too uncertain stays in the table, with its figure withheld.
+data are. A row in which no plausible cohort has a readable rate is left out, in every area where that is so, and the
+plan lists it. Any other row that turns out too uncertain stays in the table, with its figure withheld.
 """
 
 import json
@@ -29,25 +30,39 @@ Levels = tuple[str, ...]
 
 @dataclass(frozen=True, eq=False)
 class Detail:
-    """The kinds of area in which a row is published, by table and filter levels."""
+    """Where a row is published, by table and filter levels: kinds of area, and codes of those areas without the row."""
 
     areas: Mapping[str, Mapping[Levels, Collection[str]]]
+    left_out: Mapping[str, Mapping[Levels, Collection[str]]]
 
     def is_row_published(self, table: str, levels: Levels, area: Geography) -> bool:
         """Return whether the table has this row in this area."""
-        return get_level(area) in self.areas[table].get(levels, ())
+        is_left_out = area.code in self.left_out[table].get(levels, ())
+        return get_level(area) in self.areas[table].get(levels, ()) and not is_left_out
+
+    def count_left_out(self, table: str) -> int:
+        """Return the number of rows that were measured and left out, over all areas."""
+        return sum(map(len, self.left_out[table].values()))
 
     def build_document(self) -> dict[str, Any]:
         """Return the JSON-ready form stored in a plan."""
         return {
-            table: [{"levels": list(levels), "areas": sorted(kinds)} for levels, kinds in rows.items()]
+            table: [
+                {"levels": list(levels), "areas": sorted(kinds), "left_out": sorted(self.left_out[table][levels])}
+                for levels, kinds in rows.items()
+            ]
             for table, rows in self.areas.items()
         }
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> "Detail":
         """Read the detail from a plan's document. Raises KeyError or TypeError if the form is wrong."""
-        return cls({table: {tuple(row["levels"]): row["areas"] for row in rows} for table, rows in document.items()})
+        # plans of earlier releases leave out no row of a single area
+        areas, left_out = (
+            {table: {tuple(row["levels"]): row.get(name, ()) for row in rows} for table, rows in document.items()}
+            for name in ("areas", "left_out")
+        )
+        return cls(areas, left_out)
 
 
 def get_level(area: Geography) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from ndl_export.tables.model import Measure, Table
 from privacy.doors.shipped import read_yaml
 
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.0.1"
 """Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
 
 TIME_IDENTIFIER = "Academic year"
@@ -143,6 +143,7 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
             words += "; estimate rounded to a whole number of at least 0, for display: never add these up"
         elif role is ColumnRole.FIGURE:
             words += f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
+            words += ", and to whole points if it is unreliable" if measure.is_rounded_if_unreliable else ""
         found.append(PublishedColumn(measure.name + suffix, label.format(measure.label), kind, words, role, measure))
     return tuple(found)
 

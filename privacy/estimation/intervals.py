@@ -4,9 +4,8 @@ Everything is computed from noisy values and public variances, elementwise over 
 for every input: negative or zero denominators, zero variances, unbounded intervals. Intervals cover the noise that was
 added for privacy; `corrected` adds the uncertainty of a correction for missed and false links.
 
-The `compute_*_half_widths` functions give the accuracy that a plan will deliver before any budget is spent, using
-public counts in place of the confidential ones. Last year's official counts are public and may be used for this; this
-year's may not.
+Given public counts in place of the confidential ones, the same functions give the accuracy that a plan will deliver
+before any budget is spent. Last year's official counts are public and may be used for this; this year's may not.
 
 `model_rates` models rates of places (rows) by groups (columns), with intervals, from all noisy counts together. A cell
 that differs by more than its noise explains keeps its own figure, and one whose difference may be noise is drawn
@@ -32,8 +31,8 @@ Z95 = 1.959963984540054
 NEGLIGIBLE = 1e-12
 """Relative distance of a squared denominator from its noise below which it counts as none: rounding would decide."""
 
-WHOLE_RANGE = 50.0
-"""Half-width, in points, of a rate that may be anything from 0 to 100."""
+DECIMALS = 6
+"""Decimals to which half-widths are compared, so that all platforms decide alike."""
 
 RELIABLE, UNRELIABLE, WITHHELD = "", "u", "withheld"
 """Flags of a ratio; empty if it is reliable."""
@@ -118,6 +117,11 @@ class PublishedFigures:
     upper: Array
     flag: NDArray[np.str_]
 
+    @property
+    def half_width(self) -> Array:
+        """Half the width of the interval, infinite if the figure is withheld, whatever withholds it."""
+        return np.where(self.flag == WITHHELD, np.inf, (self.upper - self.lower) / 2)
+
 
 def compute_published_counts(moments: Moments, figures: Figures) -> PublishedFigures:
     """Return counts for publication: max(0, round(estimate)), interval estimate +- z sd within [0, infinity).
@@ -172,7 +176,7 @@ def compute_rate_differences(
     up = _compute_arm(one.high - rate1, rate2 - two.low, correlation)
     withheld = (_flag_ratios(one, reliability) == WITHHELD) | (_flag_ratios(two, reliability) == WITHHELD)
     lower, upper = 100 * np.clip(difference - down, -1.0, 1.0), 100 * np.clip(difference + up, -1.0, 1.0)
-    flag = _flag_by_half_width(50 * (down + up), withheld, reliability)
+    flag = _flag_by_interval(lower, upper, withheld, reliability)
     return PublishedFigures(np.where(flag == WITHHELD, np.nan, 100 * difference), lower, upper, flag)
 
 
@@ -185,27 +189,6 @@ def _compute_rate_covariance(moments: Moments, first: Rate, second: Rate, one: A
 def compute_count_half_widths(moments: Moments | Covariances, figures: Figures) -> Array:
     """Return the half-width of the 95% interval of each count, in rows of the child table; shape of `figures`."""
     return Z95 * np.sqrt(moments.compute_variance(figures))
-
-
-def compute_rate_half_widths(moments: Moments, numerator: Figures, denominator: Figures) -> Array:
-    """Return half-widths of rates, in points up to `WHOLE_RANGE`."""
-    _, half_width = RatioMoments.build(moments, numerator, denominator).compute_interval()
-    return np.minimum(100 * half_width, WHOLE_RANGE)
-
-
-def compute_difference_half_widths(moments: Moments, first: Rate, second: Rate) -> Array:
-    """Return half-widths of the first rate minus the second, in points up to twice `WHOLE_RANGE`, by linearisation."""
-    one, two = RatioMoments.build(moments, *first), RatioMoments.build(moments, *second)
-    # an empty group has the rate 0
-    rate1, rate2 = (each.x / np.maximum(each.y, np.finfo(float).tiny) for each in (one, two))
-    size1, size2 = np.maximum(one.y, 1.0), np.maximum(two.y, 1.0)
-    covariance = _compute_rate_covariance(moments, first, second, rate1, rate2)
-    variance = (
-        one.compute_variance(rate1) / size1**2
-        + two.compute_variance(rate2) / size2**2
-        - 2 * covariance / (size1 * size2)
-    )
-    return np.minimum(100 * Z95 * np.sqrt(np.maximum(variance, 0.0)), 2 * WHOLE_RANGE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,14 +225,16 @@ class _Pair(RatioMoments):
 
 
 def _flag_ratios(pair: _Pair, reliability: Reliability) -> NDArray[np.str_]:
-    """Return the flag of each ratio, from its interval before clipping to the possible range."""
-    points = 100 * pair.interval[1] / pair.largest
+    unit = 100 / pair.largest
     weak = (pair.y <= 0) | (pair.y < reliability.denominator_standard_errors * np.sqrt(pair.yy))
-    return _flag_by_half_width(points, weak, reliability)
+    return _flag_by_interval(unit * pair.low, unit * pair.high, weak, reliability)
 
 
-def _flag_by_half_width(points: Array, weak: NDArray[np.bool_], reliability: Reliability) -> NDArray[np.str_]:
-    """Return the flag by half-width in points; always withheld if `weak`."""
+def _flag_by_interval(
+    lower: Array, upper: Array, weak: NDArray[np.bool_], reliability: Reliability
+) -> NDArray[np.str_]:
+    """Return the flag by the published interval, in points within the possible range; always withheld if `weak`."""
+    points = np.round((upper - lower) / 2, DECIMALS)
     withheld = weak | (points > reliability.withheld_half_width)
     return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
 

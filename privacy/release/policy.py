@@ -37,7 +37,7 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True)
 class Reliability:
-    """Public thresholds. Half-widths are in hundredths of a ratio's possible range.
+    """Public thresholds. Half-widths, within the possible range, are in hundredths of that range.
 
     A ratio is flagged `u` if its half-width is above `unreliable_half_width`, and withheld if it is above
     `withheld_half_width` or the noisy denominator is under `denominator_standard_errors` standard errors. No figure
@@ -49,10 +49,6 @@ class Reliability:
     denominator_standard_errors: float
     withheld_missed_links: Annotated[float, Field(gt=0, le=1)] = 1.0
     __pydantic_config__ = _NO_OTHER_KEYS
-
-    def select_for_figures(self, everywhere: bool) -> "Reliability":
-        """Return the thresholds for figures; unless `everywhere`, those that would be flagged are withheld."""
-        return self if everywhere else replace(self, withheld_half_width=self.unreliable_half_width)
 
 
 class Stage(StrEnum):

@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Array, Cube, Family
+from privacy.release.workload import Array, Cube, Family, Figures, list_terms
 from privacy.synthetic.model import FIRST, Codes, Names, Problem
 
 MARGIN = 2.0
@@ -55,11 +55,19 @@ def _merge_sets(sets: list[set[str]], names: set[str]) -> list[set[str]]:
     return [*apart, names.union(*(each for each in sets if each & names))]
 
 
-def compute_rates(family: Family, rows: Codes, rates: Rates) -> Array:
-    """Return the rates of the rows; NaN if there is nothing to count."""
-    tables = _count_tables(family, rows, [rates])
-    part, whole = _compute_values(family, tables, rates.part), _compute_values(family, tables, rates.whole)
-    return part / np.where(whole > 0, whole, np.nan)
+def compute_ratios(family: Family, rows: Codes, part: Figures, whole: Figures) -> Array:
+    """Return the ratios of the rows' own counts; NaN if there is nothing to count."""
+    values = [
+        sum(
+            (
+                coefficient * _compute_values(family, _count_tables(family, rows, [cube]), cube)
+                for coefficient, cube in list_terms(figures)
+            ),
+            np.zeros(()),
+        )
+        for figures in (part, whole)
+    ]
+    return np.asarray(values[0] / np.where(values[1] > 0, values[1], np.nan))
 
 
 def repair_rows(
@@ -68,7 +76,7 @@ def repair_rows(
     """Change as few rows as possible, only in `movable` sets; return rows and number changed, the same for one seed."""
     generator, futile = np.random.default_rng(seed), 0
     now = {name: codes.copy() for name, codes in rows.items()}
-    tables = _count_tables(family, now, wanted)
+    tables = _count_tables(family, now, [cube for rates in wanted for cube in (rates.part, rates.whole)])
     loss, slopes = _compute_loss(family, tables, wanted)
     candidates = [_list_candidates(now, names) for names in movable]
     number = len(next(iter(now.values()), ()))
@@ -205,8 +213,8 @@ def _list_names(family: Family, cube: Cube) -> Names:
     return family.sort_names((*cube.selectors, *cube.where))
 
 
-def _count_tables(family: Family, rows: Codes, wanted: Sequence[Rates]) -> Tables:
-    needed = dict.fromkeys(_list_names(family, cube) for rates in wanted for cube in (rates.part, rates.whole))
+def _count_tables(family: Family, rows: Codes, cubes: Iterable[Cube]) -> Tables:
+    needed = dict.fromkeys(_list_names(family, cube) for cube in cubes)
     return {names: count_rows(family, rows, names) for names in needed}
 
 

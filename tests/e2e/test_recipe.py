@@ -54,7 +54,7 @@ def _follow(root: Path) -> None:
     _insert(path, "FAMILY = model.Family(\n", f"{added}\nFAMILY = model.Family(\n")
     _insert(path, "    tables=(\n", "    tables=(\n        GLD_BY_GOALS,\n")
     path, _ = steps.pop("schema.py")
-    path.write_text(path.read_text().replace('SCHEMA_VERSION = "1.0.0"', 'SCHEMA_VERSION = "1.1.0"'))
+    path.write_text(path.read_text().replace('SCHEMA_VERSION = "1.0.1"', 'SCHEMA_VERSION = "1.1.0"'))
     path, (added,) = steps.pop("short_views.yaml")
     path.write_text(path.read_text() + textwrap.indent(added, "  "))
     path, (characteristic, groups) = steps.pop("names.yaml")

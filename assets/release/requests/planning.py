@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release.noise_workload import build_block_figures, build_requested_family
-from assets.release.planning import DECIMALS, ExpectedMoments, Sizes
+from assets.release.planning import ExpectedMoments, Sizes
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import OnRequest, RequestedTable
@@ -30,7 +30,7 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
 from privacy.estimation.estimates import Estimates, build_estimates
-from privacy.estimation.intervals import WITHHELD, compute_published_ratios
+from privacy.estimation.intervals import DECIMALS, WITHHELD, compute_published_ratios
 from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans

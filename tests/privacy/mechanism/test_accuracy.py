@@ -10,7 +10,7 @@ from ndl_export.analyst_db.facts import NOISE_CORRELATION
 from ndl_export.tables.parents import NOT_APPLICABLE, QUESTIONS
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
-from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts, compute_rate_half_widths
+from privacy.estimation.intervals import compute_count_half_widths, compute_published_counts
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
@@ -60,7 +60,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
         )
         exact = np.rint(true.compute_marginal(("council", name, "gld")))
         size = exact.sum(axis=2)
-        expected = compute_rate_half_widths(true, numerator, denominator)
+        expected = compute_published_rates(true, numerator, denominator, reliability).half_width
         released = compute_published_rates(estimates, numerator, denominator, reliability)
         large = size >= 500
         np.testing.assert_allclose(expected[large], ((released.upper - released.lower) / 2)[large], rtol=0.15)
@@ -70,7 +70,7 @@ def test_expected_half_widths_are_those_of_the_release(pilot):
             compute_variance=true.compute_variance,
             compute_covariance=true.compute_covariance,
         )
-        assert (compute_rate_half_widths(nothing, numerator, denominator) == 50).all()
+        assert np.isinf(compute_published_rates(nothing, numerator, denominator, reliability).half_width).all()
 
 
 def test_the_published_tables_are_as_far_ahead():
@@ -83,11 +83,11 @@ def test_the_published_tables_are_as_far_ahead():
 @pytest.mark.slow
 def test_most_published_rates_are_usable_and_hold_the_truth():
     found = count_usable_rates(sorted(PILOT), 2)
-    assert found.compute_share() >= 0.98
-    assert found.count_published() >= 0.5 * found.count_defined()
+    assert found.compute_share() >= 0.7
+    assert found.count_published() >= 0.9 * found.count_defined()
     for area in ("Pilot councils", "Liverpool City Region", "Leeds"):
-        assert found.count_published(table="parent_experience", area=area) >= QUESTIONED
-        assert found.compute_share(table="parent_experience", area=area) > 0.95
+        usable = found.compute_share(table="parent_experience", area=area)
+        assert usable * found.count_published(table="parent_experience", area=area) >= QUESTIONED
     assert 0.93 < found.coverage < 0.98
 
 

@@ -114,11 +114,30 @@ def test_flags(moments, flag):
 
 
 def test_what_noise_makes_impossible_is_judged_by_its_whole_interval():
-    """A denominator within the noise has the whole range; a rate above 100 is unreliable."""
+    """A denominator within the noise has the whole range; a rate above 100 has what is left of it."""
     for y in (-10.0, -1.0, 0.0, 1.0):
         assert rate(x=5.0, y=y, xx=9.0, yy=9.0)[1:3] == (0.0, 100.0)
     value, low, high, flag = rate(x=120.0, y=100.0, xx=25.0, yy=4.0)
-    assert (value, low, high, flag) == (100.0, 100.0, 100.0, intervals.UNRELIABLE)
+    assert (value, low, high, flag) == (100.0, 100.0, 100.0, intervals.RELIABLE)
+
+
+def test_a_flag_is_about_the_interval_that_is_shown():
+    """Half of an interval of 12 points is outside the possible range; the interval shown is 6.5 points wide."""
+    value, low, high, flag = rate(x=1.0, y=200.0, xx=36.0, yy=36.0, xy=0.0)
+    assert (value, low, flag) == (0.5, 0.0, intervals.RELIABLE)
+    assert 6 < high < 7
+    difference = intervals.compute_rate_differences(
+        fix(a=99.0, b=100.0, c=-3.0, aa=36.0, cc=36.0, cb=0.0), ("a", "b"), ("c", "b"), RELIABILITY
+    )
+    assert float(difference.upper) == 100
+    assert float(difference.half_width) == pytest.approx((100 - float(difference.lower)) / 2)
+
+
+def test_whatever_withholds_a_rate_its_expected_width_has_no_end():
+    """A plan counted on rates whose denominators are lost in noise, which a release withholds."""
+    weak = {"x": 14.0, "y": 14.9, "xx": 0.1, "yy": 25.0}
+    for moments, half_width in ((weak, np.inf), ({"x": 3.0, "y": -5.0}, np.inf), ({"x": 5.0, "y": 10.0}, 0.0)):
+        assert compute_published_rates(fix(**moments), "x", "y", RELIABILITY).half_width == half_width
 
 
 def test_fieller_solves_its_quadratic():
@@ -137,11 +156,14 @@ def test_every_input_has_an_answer(x, y, xx, yy, correlation):
     assert 0 <= low <= high <= 100
     assert np.isnan(value) if flag == intervals.WITHHELD else low - 1e-9 <= value <= high + 1e-9
     difference = intervals.compute_rate_differences(fix(**moments), ("x", "y"), ("x", "y"), RELIABILITY)
-    if flag != intervals.WITHHELD:
+    if difference.flag != intervals.WITHHELD:
+        assert flag != intervals.WITHHELD
         assert float(difference.value) == 0
         assert -100 <= float(difference.lower) <= 0 <= float(difference.upper) <= 100
     else:
+        # with two ends, a difference may be too wide though a rate that ends at 0 is not
         assert np.isnan(difference.value)
+        assert flag == intervals.WITHHELD or float(difference.upper) > RELIABILITY.withheld_half_width
 
 
 # --- The model's column
