@@ -68,7 +68,8 @@ def test_a_bundle_alone_gives_children_who_agree_with_its_file_by_a_count_of_its
 ) -> None:
     """Counted from the two CSV files alone: children by characteristic and sex, for all councils and for each."""
     folder, found = alone
-    said = f"For {found['within']} of {found['compared']} published percentages, averages and differences of groups of 200 or more"
+    share = f"For {found['within']} of {found['compared']} published percentages"
+    said = f"{share}, averages and differences of groups of 200 or more"
     assert said in (folder / "synthetic_children_quality.md").read_text(encoding="utf-8")
     # noise may make percentages by number of goals contradict those of the goals
     assert 0.95 * found["compared"] < found["within"] == found["compared"] - len(found["outside"])
