@@ -86,8 +86,9 @@ class Part(StrEnum):
 class OpenedInstallation(Installation):
     """The installation as passed to steps: opening its home folder first finishes an interrupted removal."""
 
-    def open_home(self) -> Home:
-        return open_home(self.home_folder, self.keys)
+    @property
+    def home_folder(self) -> Home:
+        return open_home(super().home_folder, self.keys)
 
 
 def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:

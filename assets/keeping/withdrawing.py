@@ -65,9 +65,16 @@ def withdraw(
 
 
 def open_home(home: Home, keys: Path | None = None) -> Home:
-    """Finish an interrupted removal with the key set in `keys`, and return the home. Raises `InUse`, `KeyProblem`."""
+    """Finish an interrupted removal with the key set in `keys`, and return the home. Raises `InUse`.
+
+    A part of the installation without these keys leaves it to the part that has them.
+    """
     if home.is_removal_unfinished:
-        finish(home, KeyRing.load(keys or get_settings().keys, RESTRICTED))
+        try:
+            ring = KeyRing.load(keys or get_settings().keys, RESTRICTED)
+        except KeyProblem:
+            return home
+        finish(home, ring)
     return home
 
 

@@ -119,7 +119,7 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
     )
     applies, absent = expected.find_applying(measure.name), undefined | unavailable
     figure, lower, upper = (_get_numbers(data, measure, role) for role in schema.WITH_INTERVAL)
-    found_by_linkage = bool(FAMILIES[expected.table.family].found_by_linkage)
+    is_linked = not FAMILIES[expected.table.family].found_by_linkage.isdisjoint(expected.table.counted_by)
     shown, interval = ~(withheld | absent), ~absent
     slack = 0.5 * 10.0**-measure.decimals + _ROUNDING  # half of the last decimal shown
     checks = {
@@ -135,7 +135,7 @@ def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> 
     if measure.is_count:
         estimate = _get_numbers(data, measure, ColumnRole.ESTIMATE)
         checks |= {
-            "counts withheld that are not about linked children": withheld & (not found_by_linkage),
+            "counts withheld that are not about linked children": withheld & (not is_linked),
             "estimates missing, or given where the figure does not apply": np.isnan(estimate) == interval,
             "counts that are not their estimate rounded": shown & (np.abs(figure - np.maximum(estimate, 0)) > slack),
         }

@@ -326,6 +326,13 @@ class Table:
         return self._by_name[name]
 
     @cached_property
+    def counted_by(self) -> frozenset[str]:
+        """Attributes on the axes and in the counts of its blocks."""
+        on_axes = {axis.attribute for block in self.blocks for axis in block.axes}
+        groups = {name for block in self.blocks for count in block.counts.values() for name, _ in count.groups}
+        return frozenset(on_axes | groups)
+
+    @cached_property
     def _by_name(self) -> dict[str, Measure]:
         return {measure.name: measure for measure in self.measures}
 

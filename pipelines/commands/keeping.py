@@ -65,6 +65,7 @@ def forget(
     if by_row == bool(pseudonym) or (pseudonym and (council or source or rows or this_row_only)):
         stop("name --cohort, --council, --source and --row, or --pseudonym alone or with --cohort", Ending.USAGE)
     ring = KeyRing.load(keys, RESTRICTED)
+    withdrawing.open_home(home, keys)
     if pseudonym:
         typed = sys.stdin.readline().strip() if pseudonym == "-" else pseudonym
         found = forgetting.find_rows_by_pseudonym(home, typed, code, ring)
@@ -107,6 +108,7 @@ def shred(landing: Path, home: Home, keys: Path, cohort: Cohort | None, yes: boo
         stop(f"landing folder {landing} does not exist")
     with show_progress("Shredding" if yes else "Looking through landing"):
         ring, code = KeyRing.load(keys, RESTRICTED), cohort.code if cohort else None
+        withdrawing.open_home(home, keys)
         found = (retention.shred_taken if yes else retention.find_shreddable)(landing, home, ring, code)
     names = [file.landed.name for file in found.ready]
     lines = [f"{'shredded' if yes else 'would be shredded'}: {name}" for name in names]
@@ -133,6 +135,8 @@ def retention_command(home: Home, landing: Path | None, keys: Path, yes: bool) -
     with show_progress("Removing expired data" if yes else "Looking for expired data"):
         # keys are needed to recognise files in landing and rows of children; everything else is removed by its age
         ring = KeyRing.load(keys, RESTRICTED) if landing or keys.is_dir() else None
+        if yes:
+            withdrawing.open_home(home, keys)
         found = expire_all(home, landing, ring, dry_run=not yes)
     lines = [f"{'removed' if yes else 'would be removed'}: {sentence}" for sentence in found]
     lines = lines or ["Nothing is past its retention period."]
@@ -176,6 +180,7 @@ def withdraw_part(store: ExtractStore, landing: Path, keys: Path, number: int, r
     Links and tables are rebuilt. Ledger and releases stay.
     """
     ring = KeyRing.load(keys, RESTRICTED)
+    withdrawing.open_home(store.home, keys)
     if not yes:
         parts = withdrawing.list_parts_to_withdraw(store, ring, number, reason)
         named = [f"part {part.number} of {extract.name}" for extract, part in parts]

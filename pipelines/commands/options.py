@@ -106,8 +106,8 @@ signers = click.option(
     "signers",
     multiple=True,
     type=Checked("signer", _read_signer),
-    help="Public key (PEM) of the expected signer, or its fingerprint, obtained by another channel. Without it, the key of the"
-    " first reading is remembered and expected.",
+    help="Public key (PEM) of the expected signer, or its fingerprint, obtained by another channel. Without it, the key"
+    " of the first reading is remembered and expected.",
 )
 
 

@@ -235,7 +235,7 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
                 pass
             # as a step of Dagster opens it
             opening = (build_definitions(place.installation).resources or {})["installation"](None)
-            assert opening.open_home() == place.home
+            assert opening.home_folder == place.home
         elif place.find_row("leeds/eyfsp") in place.list_rows("leeds/eyfsp"):
             _forget_first(root)
         finish(place.home, place.keys)

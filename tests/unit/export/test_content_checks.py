@@ -56,8 +56,8 @@ PLANTED: dict[str, tuple[str, Callable[[pa.Table], pa.Table]]] = {
     "values that are not finite": ("gld_headline", lambda t: first(t, "gld_children_percent_lower_ci", float("nan"))),
     "above 100": ("gld_headline", lambda t: first(t, "gld_children_percent_upper_ci", 100.5)),
     "counts withheld": (
-        "parent_experience",
-        lambda t: first(first(t, "response_count_flag", "withheld"), "response_count", None),
+        "gld_headline",
+        lambda t: first(first(t, "children_count_flag", "withheld"), "children_count", None),
     ),
     "not their estimate rounded": ("joined_dots", lambda t: first(t, "children_count_estimate", 5.0)),
     "differs from the same number elsewhere": ("funded_entitlement", lambda t: nudge(t, "children_count_estimate")),
