@@ -3,7 +3,8 @@
 - The disclosure log has a line for every return made or withdrawn: its recipient, kinds of facts, number of rows and
   agreements, but no rows, children or facts. A line is added before a return is put in place, and anchored in the
   processing log: if the log is lost, cut short or replaced by an older copy, it lacks a line that the processing log
-  knows. `privacy.chained_log` detects a line that was changed or removed.
+  knows. If both logs are lost, extracts and returns remain that no line knows. `privacy.chained_log` detects a line
+  that was changed or removed.
 - A receipt says who was told about a service's rows, and is encrypted to that service. For each row, it says no more
   than the service's own return: which of the receivers named there were told about that row's child, and what. For
   receivers that may not tell the service anything, it gives a rounded number of children. The service's new rows count
@@ -136,9 +137,14 @@ def record_entry(home: Home, entry: LogEntry) -> None:
 
 
 def check_anchored(home: Home) -> int:
-    """Check that the log is unbroken and has the lines the processing log knows; count them. Raises `LogBroken`."""
-    hashes = [line["entry_hash"] for line in chained_log.read_entries(home.disclosures)]
-    notes = (entry.note for entry in processing_log.verify(home) if entry.what == processing_log.Processing.RETURN)
+    """Check that the log is unbroken and has the lines the processing log knows; count them. Raises `LogBroken`.
+
+    Extracts and returns that no log knows show that both logs were lost.
+    """
+    lines, processed = chained_log.read_entries(home.disclosures), processing_log.verify(home)
+    _check_known(home, lines, processed)
+    hashes = [line["entry_hash"] for line in lines]
+    notes = (entry.note for entry in processed if entry.what == processing_log.Processing.RETURN)
     for number, known in (anchor.groups() for note in notes if (anchor := _ANCHOR.fullmatch(note))):
         if hashes[int(number) - 1 : int(number)] != [known]:
             raise chained_log.LogBroken(
@@ -147,6 +153,27 @@ def check_anchored(home: Home) -> int:
                 " return is made or withdrawn"
             )
     return len(hashes)
+
+
+def _check_known(home: Home, lines: Sequence[Mapping[str, Any]], processed: Sequence[processing_log.LogEntry]) -> None:
+    """Raise `LogBroken` if an extract is in no line of the processing log, or a return in none of the disclosure log.
+
+    A line is added before either is put in place, and logs that were deleted with their heads look like new ones.
+    """
+    taken = {(e.source, e.cohort, e.council) for e in processed if e.what == processing_log.Processing.INTAKE}
+    made = {(line["council"], line["source"], line["cohort"]) for line in lines if line["what"] == ReturnState.MADE}
+    returned = {(*path.parts[-3:-1], path.stem) for path in home.returns.glob("*/*/*.age")}
+    lost = [
+        (home.processing_log, [each.name for each in home.iter_extracts("quality", "json") if each.key not in taken]),
+        (home.disclosures, ["/".join(each) for each in sorted(returned - made)]),
+    ]
+    for log, unknown in lost:
+        if unknown:
+            raise chained_log.LogBroken(
+                f"{log}: it does not know {unknown[0]}, which is here: the log was lost or begun again. Restore the"
+                " newest copies of the processing log and the disclosure log from a backup, with their heads; until"
+                " then no return is made or withdrawn"
+            )
 
 
 ROUNDED_TO = 10

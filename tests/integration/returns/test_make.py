@@ -42,13 +42,21 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     return pipeline
 
 
-@pytest.fixture
-def pipeline(linked: Pipeline, tmp_path: Path) -> Pipeline:
-    """The linked cohort with no agreement and no return yet, nor a line about one."""
+@pytest.fixture(scope="module")
+def linked_logs(linked: Pipeline) -> dict[Path, bytes]:
+    """The processing log and its head, before any return."""
     log = linked.home.processing_log
-    for path in (linked.home.returns, linked.agreements, log, log.with_suffix(".head.json")):
+    return {path: path.read_bytes() for path in (log, log.with_suffix(".head.json"))}
+
+
+@pytest.fixture
+def pipeline(linked: Pipeline, linked_logs: dict[Path, bytes], tmp_path: Path) -> Pipeline:
+    """The linked cohort with no agreement and no return yet, nor a line about one."""
+    for path in (linked.home.returns, linked.agreements):
         if path.exists():
             path.rename(tmp_path / path.name)
+    for path, content in linked_logs.items():
+        path.write_bytes(content)
     linked.agreements.mkdir()
     return linked
 
@@ -283,6 +291,23 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
     assert (shown.exit_code, said in shown.output) == (Ending.FAULT, True)
     found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
     assert (found.state, said in found.sentence) == (State.MISSING, True)
+
+
+def test_logs_that_were_all_deleted_are_noticed(pipeline: Pipeline, linked_logs: dict[Path, bytes]) -> None:
+    """Also once the processing log has begun again with every extract, because the returns are still there."""
+    agree(pipeline)
+    pipeline.make()
+    log = pipeline.home.disclosures
+    for path in (log, log.with_suffix(".head.json"), *linked_logs):
+        path.unlink()
+    with pytest.raises(LogBroken, match=r"processing_log.jsonl: it does not know .*Restore the newest copies"):
+        pipeline.make()
+    found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
+    assert (found.state, "begun again" in found.sentence) == (State.MISSING, True)
+    for path, content in linked_logs.items():
+        path.write_bytes(content)
+    with pytest.raises(LogBroken, match=r"disclosures.jsonl: it does not know leeds/\w+/202425, which is here"):
+        pipeline.make()
 
 
 def test_of_a_row_that_was_removed_nothing_is_kept(pipeline: Pipeline) -> None:
