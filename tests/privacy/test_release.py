@@ -224,7 +224,9 @@ def test_differences_are_those_of_the_published_rates(bundles: dict[int, Path]) 
     for comparison, expected in by_comparison.items():
         rows = shown[shown.comparison == comparison].set_index("area")
         points = rows.gld_difference_points
-        assert points.tolist() == pytest.approx(expected[rows.index].tolist(), abs=0.151)
+        # to whole points if the difference is flagged, and then each of the two rates may be too
+        rounding = np.where(rows.gld_difference_points_flag.isna(), 0.151, 1.501)
+        assert ((points - expected[rows.index]).abs() <= rounding).all()
         assert points.between(rows.gld_difference_points_lower_ci, rows.gld_difference_points_upper_ci).all()
     assert not ((found.area == together) & found.comparison.str.contains("area less all")).any()
 

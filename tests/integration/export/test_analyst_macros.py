@@ -42,7 +42,7 @@ ANSWERS = {
     **dict.fromkeys(("gld_rate", "gld_sum", "gld_over_time"), ("gld_percent", "lower_ci", "upper_ci")),
     **dict.fromkeys(("gld_compared", "figures_compared", "gld_funnel", "gld_against_england"), ("verdict",)),
     "gld_difference": ("points", "lower_ci", "upper_ci"),
-    "gld_differences_judged": ("area_code", "area_name", "points"),
+    "gld_differences_judged": ("points", "lower_ci", "upper_ci"),
     "gld_rank": ("rank", "best_rank", "worst_rank"),
     "gld_to_target": ("points_to_go", "points_lower_ci", "points_upper_ci"),
     "could_be_extreme": ("could_be",),
