@@ -27,6 +27,7 @@ from assets.home.signers import is_demonstration
 from assets.linkage.inputs import hash_file
 from assets.release import record as records
 from assets.release.bundle import announce, list_causes, make_bundle
+from assets.release.holds import read_release_state
 from assets.release.planning import estimate_counts
 from assets.release.requests.register import publish_register
 from ndl_export.analyst_db.build import build_database
@@ -67,7 +68,8 @@ def rehearse(store: CohortStore, version: str) -> None:
     """
     home = store.home
     due = list(_iter_due(home, version))
-    if not due:
+    # what is held cannot be charged: its holds come first
+    if not due or read_release_state(home, version).open:
         return
     path, made_from = home.rehearsed(version), _hash_causes(home, version)
     if path.exists() and json.loads(path.read_bytes()) == made_from:

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from privacy.doors import clock
 from tests.support import PROJECT, get_environment_without_settings
 from tests.support.installation.shell import replace_command
 
@@ -27,6 +28,8 @@ def shown(language: str, *pages: str) -> str:
 def typed(folder: Path, *pages: str) -> str:
     """What the commands of the pages print; each must end as the page says, with 0 where it says nothing."""
     commands = ENDS_WITH.sub(r'status=0; \g<command> || status=$?; test "$status" = \g<status>', shown("bash", *pages))
+    # the shell's days are those of the tests' clock
+    commands = f'date() {{ command date --date="{clock.today()} ${{2:-}}" "${{@: -1}}"; }}\n{commands}'
     inherited = get_environment_without_settings()
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
