@@ -4,13 +4,14 @@ Each is a claim in parts, so anybody can have it judged again. What the figures 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from ndl_export.answers.claims import SUPPORTED, check_claim
 from ndl_export.answers.questions import Questions, Subject
-from ndl_export.answers.vocabulary import TOGETHER, NotPublished
+from ndl_export.answers.vocabulary import TOGETHER, NotPublished, Statistic
 from ndl_export.facts import description
 from ndl_export.facts.release_facts import Release
 from ndl_export.pages.number_format import join_parts
@@ -73,11 +74,16 @@ class Quotes:
 def list_all_quotes(questions: Questions) -> dict[str, Quotes]:
     """Return the sentences about each area that a current release has figures for."""
     if questions.published.current:
-        read = partial(questions.read_subject, area=TOGETHER)
-        subjects = (read(measure, groups=[group] if group else ()) for measure, group in (*_VALUES, *_COMPARED))
-        questions.load_figures(subject.statistic for subject in subjects)
+        questions.load_figures(_iter_statistics(questions))
     found = {code: list_quotes(questions, code) for code in questions.areas}
     return {code: each for code, each in found.items() if each}
+
+
+def _iter_statistics(questions: Questions) -> Iterator[Statistic]:
+    for measure, group in (*_VALUES, *_COMPARED):
+        # a release whose noise leaves a group no figure does not have its statistic
+        with suppress(NotPublished):
+            yield questions.read_subject(measure, TOGETHER, [group] if group else ()).statistic
 
 
 def list_quotes(questions: Questions, area_code: str) -> Quotes | None:
@@ -125,7 +131,9 @@ class _Quoted:
         for measure, group in _VALUES:
             yield from self._quote_value(measure, group)
         for one, other in _GROUPS:
-            yield from self._compare(one, self._read("ready for school", other), {"group": other})
+            # whichever of the two is not published is named by `_quote_value`
+            with suppress(NotPublished):
+                yield from self._compare(one, self._read("ready for school", other), {"group": other})
         everyone = self._read("ready for school")
         if self.area != TOGETHER:
             together = Subject(everyone.statistic, self.questions.read_area(TOGETHER), self.cohort)
