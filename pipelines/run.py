@@ -12,6 +12,7 @@ from assets.home import retention_policy, signers, software
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
+from assets.keeping.withdrawing import open_home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
 from assets.release import fix_release, measure, record
@@ -57,6 +58,7 @@ def run_cohort(
     home = folders.home
     with show_progress("Looking through ledger and landing"):
         home.prepare()
+        open_home(home, folders.keys)
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
         signers.note_signers(home)
         release = version or fix_release.choose_release(home, cohort.code)
@@ -105,14 +107,14 @@ def _run_steps(folders: Installation, steps: Sequence[_Step], say: Callable[[str
     home = folders.home
     # done here and not in the steps, because on a night without deliveries no step runs
     home.clear_half_made()
-    unfinished = home.is_removal_unfinished or any(home.processes.glob("*"))
+    died = any(home.processes.glob("*"))
     with ExitStack() as opened:
         jobs: Jobs | None = None
         for number, step in enumerate(steps, 1):
             say(f"[{number}/{len(steps)}] {step.title}")
             started = time.monotonic()
             with show_progress(f"      {step.title.partition(':')[0]}", in_lines=True):
-                current = not unfinished and _is_current(step)
+                current = not died and _is_current(step)
                 if not current:
                     if jobs is None:
                         with software.pause_garbage_collection():

@@ -36,7 +36,7 @@ settings.register_profile("daily", settings.get_profile("readiness"), max_exampl
 settings.load_profile("readiness")
 
 _BEGAN = dt.datetime.fromisoformat(os.environ.setdefault("READINESS_TEST_BEGAN", clock.now().isoformat()))
-_MOVED = dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC) - _BEGAN
+_MOVED = dt.datetime.fromisoformat(os.environ.get("READINESS_TEST_MOMENT", "2026-11-26T12:00:00+00:00")) - _BEGAN
 clock.read_machine_time = lambda: dt.datetime.now(dt.UTC) + _MOVED
 
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -21,6 +21,10 @@ _WRITTEN_BY_STEPS = (
     *("linked", "forgotten"),
 )
 _REMOVAL_AT_WORK = "{}: rows or files of it are being removed; try again when that has ended"
+_INTERRUPTED = (
+    "{}: a removal of rows was interrupted, and these keys cannot finish it: `readiness run`, with the keys of intake"
+    " and linkage, does"
+)
 _RUN_AT_WORK = "{}: a run is at work in it; try again when that has ended"
 _held: ContextVar[bool] = ContextVar("held", default=False)
 _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
@@ -41,10 +45,10 @@ def block_removals(home: Home, patience: float = PATIENCE_SECONDS) -> Iterator[N
         yield
         return
     home.prepare()
-    refusal = _REMOVAL_AT_WORK.format(home.root)
-    with hold_lock(home.lock, shared=True, refusal=InUse(refusal), patience=patience):
+    with hold_lock(home.lock, shared=True, refusal=InUse(_REMOVAL_AT_WORK.format(home.root)), patience=patience):
+        # no removal is at work, because whoever removes holds the lock
         if home.is_removal_unfinished:
-            raise InUse(refusal)
+            raise InUse(_INTERRUPTED.format(home.root))
         yield
 
 

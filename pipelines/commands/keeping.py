@@ -247,6 +247,7 @@ def backup(part: Part, folder: Path, recipients: tuple[str, ...], home: Home, ke
     """
     limit = retention_policy.get_retention()
     with show_progress(f"Backing up the {part}"):
+        withdrawing.open_home(home, keys)
         # either code location may make a backup, so only the keys that both hold are required
         made = back_up(home, part, keys, KeyRing.load(keys, restoring.ANY_HOLDER), folder, recipients)
     old = list_expired_backups(folder, limit, clock.now())

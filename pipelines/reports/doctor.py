@@ -320,7 +320,7 @@ def _check_disclosures(home: Home) -> Answers:
 
 def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
-        yield State.LOOK, "rows are being removed, or a removal was interrupted: the next run finishes it"
+        yield State.LOOK, "rows are being removed, or a removal was interrupted: `readiness run` finishes it"
     try:
         left = find_due_items(home, None, None, clock.now()).held
         if left:
