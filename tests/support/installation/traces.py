@@ -31,11 +31,10 @@ def decode(path: Path, keys: KeyRing) -> bytes:
     """Return the values in a Parquet file, sealed or not, or a database, as text; empty for other files."""
     text = ""
     if path.suffix == ".parquet":
+        key = "intake" if path.name.endswith(".marks.parquet") else "tokens"
         is_open = sealed.is_open(path)
         table = (
-            pyarrow.parquet.read_table(path)
-            if is_open
-            else sealed.open_sealed(path, keys.get_private_key("tokens")).read()
+            pyarrow.parquet.read_table(path) if is_open else sealed.open_sealed(path, keys.get_private_key(key)).read()
         )
         text = "\n".join(str(column.to_pylist()) for column in table.columns)
     elif path.suffix == ".duckdb":
