@@ -13,7 +13,7 @@ from assets.home.errors import Refused
 from assets.home.home_lock import InUse, block_removals, lock_home
 from assets.home.processing_log import read_entries, verify
 from assets.intake import deliveries
-from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym, finish, forget
+from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym, forget
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
@@ -32,6 +32,7 @@ from tests.support.planted import PROFILE, REVIEW
 pytestmark = pytest.mark.slow
 
 KEY = ("eyfsp", COHORT, "leeds")
+_NAMED = ("forget", "--cohort", COHORT, "--council", "leeds", "--source", "eyfsp")
 
 
 def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
@@ -221,30 +222,29 @@ def _forget_first(root: Path) -> int:
 
 
 def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> None:
-    """Either nothing was begun, and it is done again, or whoever comes next finds it done."""
-    begun = 0
-    made = copied()
+    """A step of Dagster, or a run up to the release; then the same command finds nothing to do or does it all."""
+    begun, made, kept = 0, copied(), ("release", "restricted/measurements")
+    again = (*_NAMED, "--row", str(made.find_row("leeds/eyfsp")), "--objection", "--yes")
+    before = {part: hash_files(made.home.root / part) for part in kept}
     tokens, child_id = made.find_own_tokens(), made.find_child_id("leeds/eyfsp")
 
     def check(root: Path) -> None:
         nonlocal begun
         place = Place(root)
-        if place.home.unfinished_removal.exists():
-            begun += 1
-            with pytest.raises(InUse), block_removals(place.home):
-                pass
+        begun += place.home.is_removal_unfinished
+        if begun % 2:
             # as a step of Dagster opens it
             opening = (build_definitions(place.installation).resources or {})["installation"](None)
             assert opening.home_folder == place.home
-        elif place.find_row("leeds/eyfsp") in place.list_rows("leeds/eyfsp"):
-            _forget_first(root)
-        finish(place.home, place.keys)
-        with block_removals(place.home):
-            pass
+        for words in (("run", "--cohort", COHORT), again):
+            ended = run_readiness(root, *words)
+            assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert not place.home.is_removal_unfinished
         assert (
             find_traces(place.home.root, tokens, {child_id}, place.keys, but=place.home.restricted / "forgotten") == []
         )
         assert place.home.get_cohort(COHORT).get_confidential_path("pupil").exists()
+        assert {part: hash_files(place.home.root / part) for part in kept} == before
         verify(place.home)
 
     kill_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
@@ -253,9 +253,9 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
 
 def test_the_command_says_what_it_would_do_and_does_it(place: Place) -> None:
     row = str(place.find_row("leeds/eyfsp"))
-    named = ["--cohort", COHORT, "--council", "leeds", "--source", "eyfsp", "--row", row]
+    named = [*_NAMED, "--row", row]
     before = hash_files(place.home.root)
-    dry = run_readiness(place.root, "forget", *named)
+    dry = run_readiness(place.root, *named)
     assert dry.returncode == 4
     assert hash_files(place.home.root) == before
     assert f"leeds/eyfsp: row {row}" in dry.stdout
@@ -263,7 +263,7 @@ def test_the_command_says_what_it_would_do_and_does_it(place: Place) -> None:
     assert "Would be removed" in dry.stdout
     neither = run_readiness(place.root, "forget", "--cohort", COHORT)
     assert (neither.returncode, neither.stderr.count("\n")) == (2, 1)
-    done = run_readiness(place.root, "forget", *named, "--json", "--yes")
+    done = run_readiness(place.root, *named, "--json", "--yes")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["done"] is True
     assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
