@@ -14,10 +14,11 @@ BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
+DATED := tests/unit tests/privacy/ledger tests/integration/release tests/integration/keeping tests/integration/docs
 KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployment
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synthetic demo test test-all test-rest $(KINDS) audit lint format docs \
+.PHONY: help setup synthetic demo test test-all test-rest test-dates $(KINDS) audit lint format docs \
 	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files images
 
@@ -63,6 +64,10 @@ test-deployment: validators  ## Compose, Kubernetes and proxy as shipped; images
 
 $(KINDS): test-%: setup
 	$(PYTEST) tests/$*
+
+test-dates: setup  ## unit tests and those of releases at a new year, a new cohort, on a leap day and in ten years
+	PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(RUN) python -m tests.support.dates -n 3 \
+	  -m "not slow" --hypothesis-profile=daily $(DATED)
 
 audit: setup  ## the privacy audit at full size, which part catches which planted mistake, and every fault
 	READINESS_AUDIT=full READINESS_AUDIT_KILLS=1000 READINESS_AUDIT_FAULTS=20 READINESS_AUDIT_CONTAINER_KILLS=50 \

@@ -8,6 +8,7 @@
 - Keys of publishers are remembered in a folder of the tests, not in that of whoever runs them.
 - The clock begins at one moment in all processes of the tests, whatever the date: their extracts are of a cohort whose
   data may be held then, and no test runs over midnight unless it means to. Times of files stay those of the machine.
+  `READINESS_TEST_MOMENT` sets another moment (`tests.support.dates`).
 - Releases are rehearsed only in tests that are marked `rehearsed` (`tests.support.rehearsals`).
 - A shell that starts the tests in the background has them ignore SIGINT, and Dagster then makes a run ignore SIGTERM as
   well: processes that a test ends would run on for ever. Here SIGINT interrupts, however the tests are started.
