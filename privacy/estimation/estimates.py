@@ -166,9 +166,10 @@ def _weigh_axis(table: Array, axis: int, rows: Array) -> Array:
     only = (rows[single] != 0).argmax(axis=1)
     result[single] = slabs[only] * rows[single, only].reshape(-1, *[1] * (slabs.ndim - 1))
     # Categories are added one by one, so that rows do not affect each other.
-    for index in np.flatnonzero(~single):
-        for category in np.flatnonzero(rows[index]):
-            result[index] += rows[index, category] * slabs[category]
+    for category, slab in enumerate(slabs):
+        added = np.flatnonzero(~single & (rows[:, category] != 0))
+        if len(added):
+            result[added] += np.multiply.outer(rows[added, category], slab)
     return np.moveaxis(result, 0, axis)
 
 
