@@ -75,7 +75,7 @@ def _build_standard_layouts(
     }
 
 
-def _list_areas(councils: tuple[str, ...], absent: geography.Missing) -> dict[str, list[geography.Geography]]:
+def _list_areas(councils: tuple[str, ...], absent: geography.Missing) -> dict[str, tuple[geography.Geography, ...]]:
     """Return the areas of a cohort by family."""
     return {
         family: geography.list_geographies(
