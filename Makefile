@@ -19,7 +19,7 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 
 .DEFAULT_GOAL := help
 .PHONY: help setup synthetic demo test test-all test-rest test-dates $(KINDS) audit lint format docs \
-	site-docs pictures bench bench-linkage ui validators council-wheel council-zip clean-demo \
+	site-docs pictures bench bench-guard bench-linkage ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files images
 
 help:  ## this list
@@ -114,6 +114,12 @@ pictures: setup  ## the pictures of the README, from the demo
 bench: setup  ## time and memory of every stage, into docs/benchmark.md, and of synthetic children
 	$(RUN) python -m bench.pipeline
 	$(RUN) python -m bench.synthetic
+
+BEFORE ?= HEAD^
+PAIRS ?= 5
+
+bench-guard: setup  ## the pilot beside the usual script and the code of BEFORE (HEAD^), in turns, PAIRS (5) of each, into docs/bench-guard.md
+	$(RUN) python -m bench.pipeline.guard --before $(BEFORE) --pairs $(PAIRS)
 
 BENCHED := .bench/sets/dataset1.csv .bench/sets/pp_b.parquet .bench/anonlink/.synced
 

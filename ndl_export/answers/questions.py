@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 from sources.reference.cohorts import Cohort
-from sources.reference.places import COUNTRY, load_places
+from sources.reference.places import COUNTRY, Place, load_places
 
 _CONCLUSIONS: dict[str, dict[str, list[str]]] = read_yaml(Path(__file__).parent / "conclusions.yaml")
 NEVER_CONCLUDED = _CONCLUSIONS["always"]["may_not"]
@@ -113,9 +113,9 @@ class Questions:
     def read_area(self, words: str) -> str:
         """Return the code of the area that words name, even as `the Wirral`."""
         words = words.strip().removeprefix("the ")
-        for place in (each for each in load_places().values() if each.la_name.lower() == words.lower()):
-            if place.new_la_code not in self.areas:
-                raise NotPublished(describe_elsewhere(place.la_name))
+        place = _load_places_by_name().get(words.lower())
+        if place and place.new_la_code not in self.areas:
+            raise NotPublished(describe_elsewhere(place.la_name))
         return str(self._list_pairs("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
@@ -448,6 +448,12 @@ class Questions:
             raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
         rows = self._list_pairs("FROM gld_to_target(?, cohort := ?)", group, subject.cohort)
         return [row for row in rows if row["area_code"] == subject.area_code]
+
+
+@cache
+def _load_places_by_name() -> dict[str, Place]:
+    """Return every English authority by its name in lower case."""
+    return {place.la_name.lower(): place for place in load_places().values()}
 
 
 def describe_elsewhere(area: str) -> str:

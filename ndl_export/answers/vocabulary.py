@@ -189,6 +189,13 @@ class Vocabulary:
         ]
 
     @cached_property
+    def _by_signature(self) -> dict[Signature | None, list[Statistic]]:
+        found: dict[Signature | None, list[Statistic]] = defaultdict(list)
+        for each in self.statistics:
+            found[each.signature].append(each)
+        return found
+
+    @cached_property
     def categories(self) -> frozenset[Category]:
         """Every category that a row has."""
         return frozenset(category for each in self.statistics for category in each.signature)
@@ -285,8 +292,8 @@ class Vocabulary:
         chosen = list(map(frozenset, product(*groups)))
         for picked in chosen:
             signature = _complete_signature(picked, measures)
-            for each in self.statistics:
-                if each.signature == signature and each.measure in meant:
+            for each in self._by_signature.get(signature, ()):
+                if each.measure in meant:
                     # If several tables have it, the first one supplies it, as in `gld_by_group`.
                     found.setdefault((each.measure, each.signature), replace(each, opposite=opposite))
         if not found:

@@ -13,6 +13,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.facts.missing import list_missing_councils, list_missing_records
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable, merge_tables
+from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, definition, geography, schema
 from ndl_export.tables.csv_files import format_upload_title
@@ -42,23 +43,46 @@ def build_table_layouts(
     requested: Iterable[RequestedTable] = (),
 ) -> dict[str, Layout]:
     """Return the rows of each table by name; `plans`, by cohort and family, state the detail of each."""
-    on_request = {each.name: each for each in requested}
-    areas = {
-        (family, cohort): geography.list_geographies(
+    named = [(cohort, tuple((kind, tuple(own)) for kind, own in absent.items())) for cohort, absent in missing.items()]
+    found = dict(_build_standard_layouts(councils, cohorts, tuple(named), tuple(plans.items())))
+    areas = {cohort: _list_areas(councils, missing.get(cohort, {})) for cohort in cohorts}
+    for each in requested:
+        # A table on request has every row of its definition, in its own cohorts.
+        own = [cohort for cohort in cohorts if cohort in each.cohorts]
+        found[each.name] = build_layout(each.table, {cohort: areas[cohort][each.family] for cohort in own})
+    return found
+
+
+# A release, its rehearsal and their checks ask for the same rows eight times; a rehearsal has no more than two kinds.
+@lru_cache(maxsize=2)
+def _build_standard_layouts(
+    councils: tuple[str, ...],
+    cohorts: tuple[str, ...],
+    missing: tuple[tuple[str, tuple[tuple[str, tuple[str, ...]], ...]], ...],
+    plans: tuple[tuple[tuple[str, str], bytes], ...],
+) -> Mapping[str, Layout]:
+    """Return the rows of the tables that every release has."""
+    absent = {cohort: dict(own) for cohort, own in missing}
+    areas = {cohort: _list_areas(councils, absent.get(cohort, {})) for cohort in cohorts}
+    details = {key: parse_detail(plan) for key, plan in plans}
+    return {
+        name: build_layout(
+            table,
+            {cohort: areas[cohort][table.family] for cohort in cohorts},
+            {cohort: details.get((cohort, table.family)) for cohort in cohorts},
+        )
+        for name, table in TABLES.items()
+    }
+
+
+def _list_areas(councils: tuple[str, ...], absent: geography.Missing) -> dict[str, tuple[geography.Geography, ...]]:
+    """Return the areas of a cohort by family."""
+    return {
+        family: geography.list_geographies(
             councils, list_missing_councils(absent, family), list_missing_records(absent)
         )
         for family in FAMILIES
-        for cohort in cohorts
-        for absent in [missing.get(cohort, {})]
     }
-    details = {key: parse_detail(plan) for key, plan in plans.items()}
-    found = {}
-    for name, table in merge_tables(on_request.values()).items():
-        # A table on request has every row of its definition, in its own cohorts.
-        own = [cohort for cohort in cohorts if name not in on_request or cohort in on_request[name].cohorts]
-        stated = {} if name in on_request else {cohort: details.get((cohort, table.family)) for cohort in own}
-        found[name] = build_layout(table, {cohort: areas[table.family, cohort] for cohort in own}, stated)
-    return found
 
 
 def find_table_faults(tables: Mapping[str, pa.Table], layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:

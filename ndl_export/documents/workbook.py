@@ -123,7 +123,7 @@ class Sheet:
         """Yield the cells of each row of its table, headings first."""
         if self.columns:
             yield Markup("".join(_render_words(column.heading, "Table_20_heading") for column in self.columns))
-        cells = ([_render_cell(cell, column.decimals) for cell in column.cells] for column in self.columns)
+        cells = (_render_cells(column) for column in self.columns)
         yield from (Markup("".join(row)) for row in zip(*cells, strict=True))
 
 
@@ -347,6 +347,12 @@ def _render_content(sheets: Sequence[Sheet]) -> str:
         widths=sorted({_TEXT_COLUMN.width, *(column.width for column in columns)}),
         decimal_places=sorted({column.decimals for column in columns if column.decimals is not None}),
     )
+
+
+def _render_cells(column: Column) -> list[str]:
+    """Return the cells of a column, each different one rendered once: most repeat, as names of areas do."""
+    rendered = {cell: _render_cell(cell, column.decimals) for cell in dict.fromkeys(column.cells)}
+    return [rendered[cell] for cell in column.cells]
 
 
 def _render_cell(cell: Words | float, decimals: int | None) -> str:

@@ -243,18 +243,28 @@ class Layout:
 
     def find_positions(self, block: Block, areas: Sequence[Geography]) -> NDArray[np.int64]:
         """Return the positions (n,) of a block's rows in the first cohort, area by area; -1 if not published."""
-        wanted = ((area.level, area.code, row[0]) for area in areas for row in iter_rows(self.table, block))
-        return np.array([self._places.get(key, -1) for key in wanted], dtype=np.int64)
+        numbers = {(area.level, area.code): number for number, area in enumerate(self.list_areas(self.cohorts[0]))}
+        of_areas = [numbers.get((area.level, area.code), -1) for area in areas]
+        of_rows = np.array([self._numbers.get(levels, (-1, -1)) for levels, *_ in iter_rows(self.table, block)])
+        # an area has a row of its levels at one of the two numbers at most
+        found: NDArray[np.int64] = self._places[of_areas][:, of_rows].max(axis=-1).ravel()
+        return found
 
     @cached_property
-    def _places(self) -> dict[tuple[str, str, Levels], int]:
-        """Positions of the first cohort's rows, by level and code of the area and filter levels."""
+    def _numbers(self) -> dict[Levels, tuple[int, int]]:
+        """The first and last number of each row among `rows`, which has most rows twice, by filter levels."""
+        first: dict[Levels, int] = {}
+        for number, row in enumerate(self.rows):
+            first.setdefault(row.levels, number)
+        return {row.levels: (first[row.levels], number) for number, row in enumerate(self.rows)}
+
+    @cached_property
+    def _places(self) -> NDArray[np.int64]:
+        """Positions of the first cohort's rows: (areas + 1, rows + 1), and -1 for an unknown area, row or pair."""
+        places = np.full((np.count_nonzero(self.cohort_of_area == 0) + 1, len(self.rows) + 1), -1)
         first = self.cohort_of == 0
-        pairs = zip(self.area_of[first].tolist(), self.row_of[first].tolist(), strict=True)
-        return {
-            (self.areas[area].level, self.areas[area].code, self.rows[row].levels): position
-            for position, (area, row) in enumerate(pairs)
-        }
+        places[self.area_of[first], self.row_of[first]] = np.flatnonzero(first)
+        return places
 
     def sort_rows(self, data: pa.Table) -> pa.Table:
         """Return `data` in the order of this layout. Raises ValueError if rows are missing, unknown or duplicated."""

@@ -53,6 +53,7 @@ class OpenEventLog(SqliteEventLogStorage):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._open: dict[str, sqlalchemy.Engine] = {}
         self._opening = Lock()
+        self._tables: set[str] = set()
         super().__init__(*args, **kwargs)
 
     @classmethod
@@ -72,6 +73,15 @@ class OpenEventLog(SqliteEventLogStorage):
             engine = self._open[shard]
         with engine.begin() as connection:
             yield connection
+
+    def has_table(self, table_name: str) -> bool:
+        """Return whether the file of all runs has a table, which it keeps once it has it.
+
+        Dagster asks for every event of a check, each time over a connection opened for the question.
+        """
+        if table_name not in self._tables and super().has_table(table_name):
+            self._tables.add(table_name)
+        return table_name in self._tables
 
     def dispose(self) -> None:
         with self._opening:

@@ -160,16 +160,20 @@ def _split(is_total: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], bool]]:
 
 def _weigh_axis(table: Array, axis: int, rows: Array) -> Array:
     """Return the table with an axis of categories replaced by one of rows."""
-    slabs = np.moveaxis(table, axis, 0)
+    # Not `moveaxis`, which takes as long as the sums.
+    first = [axis, *range(axis), *range(axis + 1, table.ndim)]
+    slabs = table.transpose(first)
     result = np.zeros((len(rows), *slabs.shape[1:]))
-    single = (rows != 0).sum(axis=1) == 1
-    only = (rows[single] != 0).argmax(axis=1)
+    chosen = rows != 0
+    single = chosen.sum(axis=1) == 1
+    only = chosen[single].argmax(axis=1)
     result[single] = slabs[only] * rows[single, only].reshape(-1, *[1] * (slabs.ndim - 1))
     # Categories are added one by one, so that rows do not affect each other.
-    for index in np.flatnonzero(~single):
-        for category in np.flatnonzero(rows[index]):
-            result[index] += rows[index, category] * slabs[category]
-    return np.moveaxis(result, 0, axis)
+    chosen[single] = False
+    for category in chosen.any(axis=0).nonzero()[0]:
+        (added,) = chosen[:, category].nonzero()
+        result[added] += np.multiply.outer(rows[added, category], slabs[category])
+    return result.transpose([*range(1, axis + 1), 0, *range(axis + 1, table.ndim)])
 
 
 class NestedEstimates(Estimates):

@@ -171,8 +171,10 @@ class Family:
 
     def sort_names(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return the names in the family's attribute order. Raises WorkloadError for an unknown name."""
-        wanted = {self.get_attribute(name).name for name in names}
-        return tuple(name for name in self._by_name if name in wanted)
+        wanted = set(names)
+        for unknown in wanted - self._positions.keys():
+            self.get_attribute(unknown)
+        return tuple(sorted(wanted, key=self._positions.__getitem__))
 
     def get_shape(self, names: Iterable[str]) -> tuple[int, ...]:
         """Return the domain sizes of the named attributes, in the order given."""
@@ -200,6 +202,10 @@ class Family:
         )
         marginals = (Marginal(tuple(n for n in m.attributes if n != outer), m.weight) for m in self.marginals)
         return Family(self.name, self.unit, tuple(attributes), tuple(marginals), self.identities)
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: position for position, name in enumerate(self._by_name)}
 
     @cached_property
     def _by_name(self) -> dict[str, Attribute]:
