@@ -24,7 +24,7 @@ from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
+from ndl_export.tables.schema import ColumnRole, build_decimals_sql, get_column_name, list_key_names
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
 from sources.reference.cohorts import Cohort
@@ -115,8 +115,8 @@ _HOLM = ("normal_beyond", "asked_at", "certain_from")
 _CHANGED = """
     CREATE TABLE changed ("table" VARCHAR, measure VARCHAR, decimals INTEGER, number INTEGER, position BIGINT,
         time_period VARCHAR, geographic_level VARCHAR, area_code VARCHAR, area_name VARCHAR, "row" VARCHAR,
-        p DOUBLE, pl DOUBLE, pu DOUBLE, c DOUBLE, cl DOUBLE, cu DOUBLE, sharpened BOOLEAN, shown_anew BOOLEAN,
-        change DOUBLE, down DOUBLE, up DOUBLE)
+        p DOUBLE, pl DOUBLE, pu DOUBLE, p_decimals INTEGER, c DOUBLE, cl DOUBLE, cu DOUBLE, c_decimals INTEGER,
+        sharpened BOOLEAN, shown_anew BOOLEAN, change DOUBLE, down DOUBLE, up DOUBLE)
 """
 """Figures in both releases, their change, and how far its 95% interval reaches down and up."""
 
@@ -140,6 +140,7 @@ def _match_rows_sql(table: Table) -> str:
 def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
     """Return SQL that adds the rows with the measure in both releases to table `changed`."""
     value, lower, upper = _get_column_names(measure)
+    flag = f"%s.{get_column_name(measure, ColumnRole.FLAG)}"
     return kit.render(
         _TEMPLATES,
         "changed.sql",
@@ -148,6 +149,8 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         value=value,
         lower=lower,
         upper=upper,
+        # estimates of counts have one decimal
+        decimals="1" if measure.is_count else build_decimals_sql(measure, flag),
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
     )

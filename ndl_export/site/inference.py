@@ -16,6 +16,7 @@ from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
 from ndl_export.pages.number_format import capitalise, join_words
 from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables.schema import count_unit_decimals
 from privacy.doors.sql import quote_text
 
 GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
@@ -44,7 +45,10 @@ class Difference(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """The distance of an area from a target, in points and in children of a year group, each with its interval."""
+    """The distance of an area from a target, in points and in children of a year group, each with its interval.
+
+    `flag` is that of the area's percentage.
+    """
 
     percent: float
     year: int
@@ -52,6 +56,7 @@ class Distance(NamedTuple):
     verdict: str
     points: tuple[float, float, float]
     children: tuple[float, float, float]
+    flag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
             found.could_be[cohort, area, of_what] = items
         for area, *distance in query_rows(
             "SELECT area_code, target_percent, target_year, target, verdict,"
-            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
+            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci],"
+            " flag::VARCHAR"
             f" FROM gld_to_target({everyone}, cohort := {year}) WHERE verdict <> 'no figure'"
         ):
             found.targets.setdefault((cohort, area), []).append(Distance(*distance))
@@ -275,7 +281,8 @@ def describe_target(target: Distance) -> str:
         return f"{aim} is reached."
     if target.verdict != "not met":
         return f"Whether {aim} is reached cannot be said: the noise is too large."
-    near, least, most = map(format_signed, target.points)
+    decimals = count_unit_decimals("pp", target.flag, 1)
+    near, least, most = (format_signed(each, decimals) for each in target.points)
     children, fewest, greatest = (f"{round(each):,}" for each in target.children)
     return (
         f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"
