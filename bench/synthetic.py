@@ -46,7 +46,7 @@ from tests.support.release.accuracy import CHARACTERISTICS, LARGE, draw_child_ta
 WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
 _UNSEARCHABLE = pupil.format_dots_category(pupil.UNSEARCHABLE, "None")
-_LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
+_LINKED = sorted(pupil.FAMILY.found_by_linkage | pupil.FAMILY.never_shown)
 
 
 def draw_children(england: bool, seed: int) -> pa.Table:

@@ -140,7 +140,7 @@ def _match_rows_sql(table: Table) -> str:
 def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
     """Return SQL that adds the rows with the measure in both releases to table `changed`."""
     value, lower, upper = _get_column_names(measure)
-    flag = f"%s.{get_column_name(measure, ColumnRole.FLAG)}"
+    flag = get_column_name(measure, ColumnRole.FLAG)
     return kit.render(
         _TEMPLATES,
         "changed.sql",
@@ -150,7 +150,10 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         lower=lower,
         upper=upper,
         # estimates of counts have one decimal
-        decimals="1" if measure.is_count else build_decimals_sql(measure, flag),
+        decimals={
+            release: "1" if measure.is_count else build_decimals_sql(measure, f"{release}.{flag}")
+            for release in ("before", "now")
+        },
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
     )

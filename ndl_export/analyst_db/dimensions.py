@@ -30,7 +30,7 @@ from ndl_export.tables.health import DOMAINS
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from ndl_export.tables.parents import QUESTIONS, WHO_ANSWERED
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
-from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag, count_unit_decimals
+from ndl_export.tables.schema import BREAK, BREAK_COLUMN, SYMBOLS, Flag
 from privacy.doors.sql import quote_text
 from sources.reference import code_lists
 from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, load_cut_offs
@@ -41,8 +41,6 @@ from sources.reference.published_figures import load_breaks, load_targets
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
 """Symbols that accompany a figure rather than replace it."""
-_DECIMALS = 1
-"""Decimals of a percentage without a flag, as the macro `decimals_shown` has them."""
 _IN_SHORT = {
     Flag.UNRELIABLE: "unreliable",
     Flag.LINKAGE: "linkage",
@@ -156,14 +154,7 @@ def _build_table_rows() -> dict[str, Rows]:
         "published_table": map(build_table_row, TABLES.values()),
         "measure": chain.from_iterable(map(iter_measure_rows, TABLES.values())),
         "flag": (
-            (
-                symbol,
-                meaning,
-                _IN_SHORT[symbol],
-                BREAK_COLUMN.name if symbol == BREAK else "_flag",
-                symbol in _SHOWN,
-                count_unit_decimals("%", symbol, _DECIMALS),
-            )
+            (symbol, meaning, _IN_SHORT[symbol], BREAK_COLUMN.name if symbol == BREAK else "_flag", symbol in _SHOWN)
             for symbol, meaning in SYMBOLS.items()
         ),
     }

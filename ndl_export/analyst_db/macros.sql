@@ -89,11 +89,10 @@ CREATE MACRO in_short(filter_of, category_of) AS (
 
 -- The decimals that a percentage with this flag, and the ends of its interval, are shown with.
 --
--- Those of dimension.flag: none where the figure is unreliable, otherwise one.
+-- None where the figure is unreliable, otherwise one.
 --
 --     SELECT decimals_shown('u')
-CREATE MACRO decimals_shown(flagged) AS (
-    coalesce((SELECT any_value(d.decimals) FROM dimension.flag AS d WHERE d.flag::VARCHAR = flagged::VARCHAR), 1));
+CREATE MACRO decimals_shown(flagged) AS (CASE WHEN flagged::VARCHAR = 'u' THEN 0 ELSE 1 END);
 
 -- A percentage with this flag, or an end of its interval, as text.
 --
@@ -108,7 +107,8 @@ CREATE MACRO percent_shown(percent, flagged) AS (printf('%.' || decimals_shown(f
 --
 --     SELECT lower_shown(45.25, 45.2, NULL)
 CREATE MACRO lower_shown(lower_end, figure, flagged) AS (
-    least(round(lower_end, decimals_shown(flagged)), coalesce(figure, round(lower_end, decimals_shown(flagged)))));
+    least(round(lower_end::DOUBLE, decimals_shown(flagged)),
+          coalesce(figure, round(lower_end::DOUBLE, decimals_shown(flagged)))));
 
 -- Upper end of an interval as it is shown beside a figure with this flag.
 --
@@ -116,7 +116,8 @@ CREATE MACRO lower_shown(lower_end, figure, flagged) AS (
 --
 --     SELECT upper_shown(46.43, 45.2, NULL)
 CREATE MACRO upper_shown(upper_end, figure, flagged) AS (
-    greatest(round(upper_end, decimals_shown(flagged)), coalesce(figure, round(upper_end, decimals_shown(flagged)))));
+    greatest(round(upper_end::DOUBLE, decimals_shown(flagged)),
+             coalesce(figure, round(upper_end::DOUBLE, decimals_shown(flagged)))));
 
 -- A count as it is shown: whole, and not below 0.
 --

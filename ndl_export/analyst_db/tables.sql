@@ -214,7 +214,7 @@ CREATE TABLE dimension.measure (
     kind VARCHAR NOT NULL,
     -- % for percentages, pp for percentage points, else empty
     unit VARCHAR NOT NULL,
-    -- Decimals that the figure is rounded to, unless its flag in dimension.flag has fewer
+    -- Decimals that the figure is rounded to, unless decimals_shown has fewer for its flag
     decimals INTEGER NOT NULL,
     -- What it is
     description VARCHAR NOT NULL,
@@ -251,8 +251,6 @@ CREATE TABLE dimension.flag (
     stands_in VARCHAR NOT NULL,
     -- Whether the figure is given
     is_shown BOOLEAN NOT NULL,
-    -- Decimals that a percentage with it, a difference in points, and the ends of their intervals are shown with
-    decimals INTEGER NOT NULL,
     PRIMARY KEY (flag)
 );
 

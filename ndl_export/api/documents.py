@@ -56,8 +56,8 @@ FIGURES = """
     SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
            f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name,
            map(t.filters, f.levels) AS filters,
-           if(f.kind = 'count' OR (g.decimals = 0 AND f.figure = f.figure::BIGINT), to_json(f.figure::BIGINT),
-              to_json(f.figure)) AS "value",
+           if(f.kind = 'count' OR (decimals_shown(f.flag) = 0 AND f.figure = f.figure::BIGINT),
+              to_json(f.figure::BIGINT), to_json(f.figure)) AS "value",
            f.lower_ci AS "lower", f.upper_ci AS "upper", f.unit, f.flag, g.meaning AS flag_meaning,
            f.is_broken AS series_break, f.levels, f.is_all_together
     FROM releases.figure AS f

@@ -7,7 +7,7 @@ WITH pairs AS (
         {% for entry in table.filters %}{{ entry.label | sql }} || ': ' || now.{{ entry.name }}{{ " || '; ' || " if not loop.last }}{% endfor %} AS "row",
         before.{{ value }} AS p, before.{{ lower }} AS pl, before.{{ upper }} AS pu,
         now.{{ value }} AS c, now.{{ lower }} AS cl, now.{{ upper }} AS cu,
-        {{ decimals | format("before") }} AS p_decimals, {{ decimals | format("now") }} AS c_decimals
+        {{ decimals.before }} AS p_decimals, {{ decimals.now }} AS c_decimals
     FROM now JOIN before ON {{ same }}
     WHERE before.{{ value }} IS NOT NULL AND now.{{ value }} IS NOT NULL
 ),

@@ -137,13 +137,10 @@ def _(fetch_rows, io, mo, plt):
         plt.close(figure)
         return mo.vstack([mo.md(f"### {title}"), mo.image(drawn.getvalue(), alt=alternative, width="100%")])
 
-    decimals = {
-        row["flag"]: row["decimals"] for row in fetch_rows("SELECT flag::VARCHAR AS flag, decimals FROM dimension.flag")
-    }
-
     def show_number(number, row):
         """Return a number of a row as text: whole where the row's figure is flagged as unreliable."""
-        return f"{number:.{decimals.get(row.get('flag'), 1)}f}"
+        [shown] = fetch_rows("SELECT percent_shown(?, ?) AS words", number, row.get("flag"))
+        return shown["words"]
 
     def draw_intervals(axes, table, label, colour=lambda row: BLUE):
         """Draw a line and a point for each row, with the first row at the top."""

@@ -16,6 +16,7 @@ from ndl_export.api.documents import publish_api
 from ndl_export.documents.workbook import build_table_sheet
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.tables import TABLES
+from ndl_export.tables.schema import Flag, count_unit_decimals
 from tests.support.export.fake_release import COHORT
 
 NUMBER = r"[\d,]+(?:\.\d+)?%?"
@@ -92,3 +93,10 @@ def test_the_database_and_the_api(release_dir: Path, tmp_path: Path) -> None:
     assert values
     assert all(re.search(r'"value":\d+,', line) for line in values)
     assert json.loads(values[0].rstrip(","))["time_period"] == COHORT
+
+
+def test_the_macro_has_the_decimals_of_every_file(release_dir: Path) -> None:
+    with duckdb.connect(str(release_dir / DATABASE_FILE), read_only=True) as con:
+        for flag in (None, *Flag):
+            found = con.execute("SELECT decimals_shown(?)", [flag]).fetchall()
+            assert found == [(count_unit_decimals("%", flag, 1),)]
