@@ -513,9 +513,10 @@ found AS (
     FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.second_group FROM asked AS a), true,
                       (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
     UNION ALL
-    SELECT * FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.first_group FROM asked AS a), false,
+    SELECT * FROM gld_compared((SELECT a.first_group FROM asked AS a WHERE a.second_group IS NULL),
+                               (SELECT a.first_group FROM asked AS a WHERE a.second_group IS NULL), false,
                                (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
-    WHERE less_is_all AND (SELECT a.second_group IS NULL FROM asked AS a))
+    WHERE less_is_all)
 SELECT f.points, round(f.low, 1) AS lower_ci, round(f.high, 1) AS upper_ci, f.more_than_noise, f.area_code,
        f.area_name, f.lower_end, f.upper_end, f.verdict AS more_than_noise_and_chance
 FROM found AS f JOIN asked AS a ON f.group_key = a.first_group
