@@ -91,10 +91,10 @@ def list_quotes(questions: Questions, area_code: str) -> Quotes | None:
     """Return the sentences about an area, or None if no current release has figures for it."""
     quoted = _Quoted(questions, area_code)
     try:
+        release = questions.published.bundles[questions.published.current[quoted.cohort]]
         found = [*quoted.iter_candidates()]
     except NotPublished:
         return None
-    release = questions.published.bundles[questions.published.current[quoted.cohort]]
     said = [each for each in found if isinstance(each, Quote)]
     unsaid = [each for each in found if isinstance(each, str)]
     return Quotes(area_code, quoted.area, release, said, list(dict.fromkeys(unsaid)))
@@ -115,13 +115,16 @@ class _Quoted:
 
     @cached_property
     def cohort(self) -> str:
-        """The newest cohort that the area has a figure for."""
+        """The newest cohort that the area has a figure for. Raises `NotPublished` if it has a row in none."""
         statistic = self.questions.read_subject("ready for school", self.area).statistic
-        return max(
+        found = [
             figure["time_period"]
             for figure in self.questions.list_series(statistic, self.area_code)
             if figure["value"] is not None or figure["time_period"] == min(self.questions.published.current)
-        )
+        ]
+        if not found:
+            raise NotPublished(f"No current release has figures for {self.area}.")
+        return max(found)
 
     @property
     def _about(self) -> dict[str, Any]:
