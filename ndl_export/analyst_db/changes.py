@@ -7,10 +7,10 @@ cohort requires (Holm 1979; the macros `asked_at` and `certain_from` of the data
 
 If one release has the noisy counts of the other and further ones, both describe the same children: the ledger refuses
 further counts of another table. Nothing can have moved then but the noise, so such a cohort lists only how many figures
-are shown differently, and how much their intervals narrowed.
+are shown differently, and how wide their intervals are beside those before.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -197,4 +197,14 @@ def _build_cohort_values(
         "sharpened": cohort in previous.find_sharpened(facts),
         "epsilon": facts.epsilon[cohort],
         "comparison": comparison,
+        "widths": _describe_widths(comparison.values()),
     }
+
+
+def _describe_widths(compared: Iterable[Compared]) -> str:
+    """Return the sentence on intervals of a cohort of which one release has further counts, as the page prints them."""
+    widths = {round(100 * one.width_ratio, 1) for one in compared if one.width_ratio is not None} - {100.0}
+    if not widths:
+        return "In no table are most intervals narrower or wider than before."
+    kinds = [*(["narrower"] if min(widths) < 100 else []), *(["wider"] if max(widths) > 100 else [])]
+    return f"In some tables intervals are {' and in others '.join(kinds)} than before."
