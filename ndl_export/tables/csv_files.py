@@ -1,8 +1,9 @@
 """CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
 
 Plain files, `<table>_all_rows.csv`, have the rows and values of the Parquet file, with an empty cell for NULL. An
-unreliable percentage is a whole number in both kinds of file; plain files keep all digits of its interval. The files
-for EES, `<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
+unreliable percentage is a whole number in both kinds of file; plain files keep all digits of its interval. EES itself
+shows a column with one number of decimals (`indicator_dp`), so its pages add a zero to it. The files for EES,
+`<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
 Education's data screener: no area without an official geography, a number or a symbol in every cell of a figure, `none`
 in place of NULL, and flags, estimates and interval limits as indicators.
 
