@@ -3,8 +3,8 @@
 The children of the project's own generator, for the pilot and for all England, are counted and measured through OpenDP
 under the policy. Synthetic children are then made from the noisy counts, each in its own process. The generator's
 children are known, so the rows can be compared with them in ways that no release publishes: how the goals go together,
-and rates of groups that were not measured together. `ndl_export/bundle/synthetic_benchmark.yaml` has the pilot's
-result with its date, which the quality page of synthetic children prints.
+and rates of groups that were not measured together. The pilot's result, with its date, is written to
+`ndl_export/bundle/synthetic_benchmark.yaml`, which the quality page of synthetic children prints.
 
 Attributes that come from linkage are drawn again for each child, from a synthetic child of the same council and
 outcome.
@@ -13,22 +13,27 @@ outcome.
 import resource
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import yaml
 from numpy.typing import NDArray
 
 from assets.release.planning import plan_family
 from assets.release.synthetic_children import synthesise_cohort
 from assets.release.tabulate import MeasuredRelease
+from ndl_export.bundle import synthetic
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import pupil
 from ndl_export.tables.model import IMD, UNKNOWN
+from privacy.doors import clock
 from privacy.doors.database import open_in_memory
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
@@ -46,7 +51,12 @@ from tests.support.release.accuracy import CHARACTERISTICS, LARGE, draw_child_ta
 WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
 _UNSEARCHABLE = pupil.format_dots_category(pupil.UNSEARCHABLE, "None")
-_LINKED = ("asq3", "entitlement", "dots", "linkage_agreement", "linkage_differences")
+BENCHMARK = Path(synthetic.__file__).with_name("synthetic_benchmark.yaml")
+_ABOUT = """# How far synthetic children were from children of whom all is known: the pilot's result of
+# `python -m bench.synthetic`, which writes this file. The quality page of synthetic children prints it.
+
+"""
+_LINKED = sorted(pupil.FAMILY.found_by_linkage | pupil.FAMILY.never_shown)
 
 
 def draw_children(england: bool, seed: int) -> pa.Table:
@@ -105,28 +115,42 @@ def draw_synthetic(councils: Sequence[str], children: pa.Table) -> SyntheticChil
     return synthesise_cohort(release.select(own), {"councils": list(councils)}, SEED)
 
 
-def compare(children: pa.Table, rows: pa.Table) -> dict[str, list[float]]:
-    """Return figures that no release publishes: each for the children and for the rows."""
+def compare(children: pa.Table, rows: pa.Table) -> dict[str, Any]:
+    """Return the content of the benchmark's file: figures of the children and of the rows, and how far groups are off.
+
+    No release publishes these figures but the bands.
+    """
     both = [_compute_figures(table) for table in (children, rows)]
-    found = {name: [of[name] for of in both] for name in both[0] if isinstance(name, str)}
-    apart = np.array([abs(both[0][key] - both[1][key]) for key in both[0].keys() & both[1].keys() if key not in found])
-    found["GLD rate of groups by two characteristics: median and 90th percentile of points off"] = [
-        float(np.median(apart)),
-        float(np.quantile(apart, 0.9)),
-    ]
-    return found
+    rates = [_compute_group_rates(table) for table in (children, rows)]
+    apart = np.array([abs(rates[0][key] - rates[1][key]) for key in rates[0].keys() & rates[1].keys()])
+    return {
+        "measured_on": f"{clock.now():%Y-%m-%d}",
+        "figures": [[name, *(of[name] for of in both)] for name in both[0]],
+        "groups_off": {
+            "median": round(float(np.median(apart)), 1),
+            "ninetieth": round(float(np.quantile(apart, 0.9)), 1),
+        },
+    }
 
 
-def _compute_figures(table: pa.Table) -> dict[Any, float]:
-    """Return figures of all children, by name, and GLD rates of groups of two characteristics, by group."""
+def _compute_figures(table: pa.Table) -> dict[str, str]:
+    """Return figures of all children as text, by name."""
     met = np.array([np.asarray(table[goal]) == pupil.EXPECTED for goal in GOALS], dtype=np.float64)
     number, pairs = met.sum(axis=0), np.triu_indices(len(GOALS), 1)
-    found: dict[Any, float] = {
-        "% at the expected level in all 17 goals": 100 * float((number == len(GOALS)).mean()),
-        "goals at the expected level, average": float(number.mean()),
-        "goals at the expected level, standard deviation": float(number.std()),
-        "correlation of two goals, median of all pairs": float(np.median(np.corrcoef(met)[pairs])),
+    bands = {
+        f"At the expected level in {band} goals": f"{100 * np.isin(number, numbers).mean():.1f}%"
+        for band, numbers in pupil.GOAL_BANDS.items()
     }
+    return bands | {
+        "Goals at the expected level, average": f"{number.mean():.2f}",
+        "Goals at the expected level, standard deviation": f"{number.std():.2f}",
+        "Correlation of two goals, median of all pairs": f"{np.median(np.corrcoef(met)[pairs]):.2f}",
+    }
+
+
+def _compute_group_rates(table: pa.Table) -> dict[tuple[str, ...], float]:
+    """Return percentages with a good level of development of large groups of two characteristics, by group."""
+    found = {}
     con = open_in_memory()
     con.register("rows", table)
     for names in combinations(CHARACTERISTICS, 2):
@@ -156,8 +180,10 @@ def main(where: Sequence[str]) -> None:
         f" {made.within:,} of {made.compared:,} percentages within their intervals, {made.changed:,} children changed,"
         f" {made.contradictions} contradictions"
     )
-    for name, figures in compare(children, made.rows).items():
-        print(f"  {name}: {', '.join(f'{figure:.2f}' for figure in figures)}")
+    result = compare(children, made.rows)
+    print(textwrap.indent(yaml.safe_dump(result, sort_keys=False, width=120), "  "), end="")
+    if where[0] == "pilot":
+        BENCHMARK.write_text(f"{_ABOUT}{yaml.safe_dump(result, sort_keys=False, width=120)}", encoding="utf-8")
     for line in made.outside:
         print(f"  outside: {line}")
     for each in made.held_out:

@@ -68,7 +68,9 @@ def _plan_family(name: str, councils: tuple[str, ...], policy: Policy) -> Plan:
         unread = {
             p: each
             for p, each in weighed.items()
-            if p not in left_out and len(each.block.axes) > fewest and not _is_readable(each.narrowest, readable).any()
+            if p not in left_out
+            and len(each.block.axes) > fewest
+            and not intervals.is_within(each.narrowest, readable).any()
         }
         # a block loses its breakdown by council before it is left out: it may still be readable for all together
         if too_detailed:
@@ -94,12 +96,8 @@ def _is_unreadable_by_council(widths: "Widths", plan: Plan, readable: float) -> 
         return False
     small = [index for index, area in enumerate(widths.areas) if area.level in (LOCAL_AUTHORITY, DEVOLVED)]
     possible = ~np.isnan(widths.middle).all(axis=0)
-    read = _is_readable(widths.narrowest[small], readable)[:, possible]
+    read = intervals.is_within(widths.narrowest[small], readable)[:, possible]
     return bool(np.mean(read.any(axis=0)) < _MOST)
-
-
-def _is_readable(half_widths: Array, readable: float) -> NDArray[np.bool_]:
-    return np.asarray(np.round(half_widths, intervals.DECIMALS) <= readable)
 
 
 def _build_detail(family: Family, widths: Sequence["Widths"]) -> Detail:
@@ -400,7 +398,9 @@ def _compute_outlook(widths: Sequence[Widths], limits: Reliability) -> dict[str,
     judged = [each.judged for each in widths if each.is_rate]
     # in each scenario; the least and the most of any are returned
     published = np.sum([np.isfinite(each).sum(axis=(1, 2)) for each in judged], axis=0)
-    usable = np.sum([_is_readable(each, limits.unreliable_half_width).sum(axis=(1, 2)) for each in judged], axis=0)
+    usable = np.sum(
+        [intervals.is_within(each, limits.unreliable_half_width).sum(axis=(1, 2)) for each in judged], axis=0
+    )
     return {
         "rates": sum(int((~np.isnan(each[0])).sum()) for each in judged),
         "published": [int(np.min(published)), int(np.max(published))],
@@ -413,7 +413,7 @@ def _compare_with_minimum(family: str, widths: Sequence[Widths], policy: Policy)
     wanted = policy.minimum_accuracy[family]
     judged = [each.judged for each in widths if each.is_rate]
     rates = sum(int((~np.isnan(each[0])).sum()) for each in judged)
-    accurate = sum((each <= wanted.half_width_points).sum(axis=(1, 2)) for each in judged)
+    accurate = sum(intervals.is_within(each, wanted.half_width_points).sum(axis=(1, 2)) for each in judged)
     share = float(np.max(accurate)) / rates if rates else 0.0
     met = share >= wanted.share_of_rates
     return {"family": family, "rates": rates, "share_accurate": round(share, 4), "met": met}
@@ -427,14 +427,14 @@ def _iter_warnings(table: str, widths: Sequence[Widths], limits: Reliability) ->
             half_widths, denominators = each.middle[at_councils, row], each.denominators[at_councils, row]
             councils = int((~np.isnan(half_widths)).sum())
             withheld = int(np.isinf(half_widths).sum())
-            unreliable = int((half_widths > limits.unreliable_half_width).sum()) - withheld
-            if councils and 2 * (withheld + unreliable) >= councils:
+            usable = int(intervals.is_within(half_widths, limits.unreliable_half_width).sum())
+            if councils and 2 * usable <= councils:
                 yield {
                     "table": table,
                     "rows": label,
                     "denominator": round(float(np.nanmedian(denominators)), 1),
                     "councils": councils,
-                    "flagged_unreliable": unreliable,
+                    "flagged_unreliable": councils - usable - withheld,
                     "withheld": withheld,
                 }
 

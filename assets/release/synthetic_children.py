@@ -30,7 +30,7 @@ from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout
-from ndl_export.tables.schema import WITH_INTERVAL, get_column_name
+from ndl_export.tables.schema import WITH_INTERVAL, ColumnRole, count_unit_decimals, get_column_name
 from privacy.estimation.estimates import build_estimates, drop_categories
 from privacy.estimation.intervals import Moments, RatioMoments
 from privacy.keys import KeyRing
@@ -77,6 +77,7 @@ class PublishedRates:
     value: Array
     lower: Array
     upper: Array
+    flag: NDArray[np.object_]
 
     @property
     def rates(self) -> Rates | None:
@@ -114,7 +115,7 @@ def make_synthetic_children(bundle: Path, cohort: str | None, seed: int) -> Synt
 
 def publish_synthetic(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
     """Write the synthetic children of a published release next to it, signed in the same way."""
-    # before anything is drawn, which takes 65 s of processor time for the pilot and 531 s for England
+    # before anything is drawn, which takes minutes
     check_wanted(home.release, version)
     made = make_synthetic_children(home.release / version, cohort, seed)
     write_synthetic(home.release, made, keys.signing_key)
@@ -239,12 +240,14 @@ def _iter_goals(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Pu
                 f"Children at the expected level in {band} goals" if band in pupil.GOAL_BANDS else "" for band in bands
             ]
         for place, label in enumerate(labels):
-            figures = (
-                values.reshape(len(values), -1)[0, place] for values in (each.value, each.lower, each.upper, found)
+            flag, *figures = (
+                values.reshape(len(values), -1)[0, place]
+                for values in (each.flag, each.value, each.lower, each.upper, found)
             )
-            percent, *others = (scale * float(value) for value in figures)
+            percent, lower, upper, of_rows = (scale * float(value) for value in figures)
             if label and not np.isnan(percent):
-                yield Published(label, unit, percent, *others)
+                decimals = count_unit_decimals(unit, flag, 1)
+                yield Published(label, unit, percent, lower, upper, of_rows, decimals)
 
 
 def _get_cube(each: PublishedRates) -> Cube:
@@ -305,6 +308,7 @@ def _iter_published_rates(
             )
             value, lower, upper = (np.where(large, column[places], np.nan) for column in columns)
             shown = ~np.isnan(value)
-            bounds = (np.where(shown, bound, np.nan) for bound in (lower, upper))
+            low, high = (np.where(shown, bound, np.nan) for bound in (lower, upper))
+            flags = np.array(published[get_column_name(measure, ColumnRole.FLAG)].to_pylist(), dtype=object)
             if shown.any():
-                yield PublishedRates(table, measure, parts, value, *bounds)
+                yield PublishedRates(table, measure, parts, value, low, high, flags[places])

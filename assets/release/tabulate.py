@@ -293,11 +293,9 @@ def _iter_block_measures(
                 moments, *rate, reliability, largest=largest, unit=measure.kind.scale
             )
         model = _model_percentages(table, block, figures, moments, rate) if measure.modelled else {}
-        # a whole point is at most a tenth of the half-width that makes a rate unreliable, so no verdict turns on it
-        is_coarse = (found.flag == intervals.UNRELIABLE) & measure.is_rounded_if_unreliable
-        rounded = np.where(is_coarse, np.rint(found.value), np.round(found.value, measure.decimals))
-        ratio = _build_figures(rounded, np.full(rounded.shape, np.nan), found.lower, found.upper, found.flag)
-        yield name, mark(ratio | model, doubtful(block.ratios[name].counts))
+        nothing = np.full(found.value.shape, np.nan)
+        ratio = _build_figures(found.value, nothing, found.lower, found.upper, found.flag)
+        yield name, _round_figures(mark(ratio | model, doubtful(block.ratios[name].counts)), measure)
 
 
 # sums of numpy 2.4 and 2.5 differ in the sixteenth digit: see `find_differing_tables`
@@ -371,6 +369,14 @@ def _mark_figures(
     numbers[schema.ColumnRole.FIGURE] = np.where(flag == intervals.WITHHELD, np.nan, shown)
     found = {role: np.where(impossible, np.nan, values) for role, values in numbers.items()}
     return found | {schema.ColumnRole.FLAG: np.where(impossible, schema.Flag.NOT_APPLICABLE.value, flag)}
+
+
+def _round_figures(figures: _Figures, measure: Measure) -> _Figures:
+    """Return the figures of a ratio with as many decimals as their flags allow."""
+    flag, value = figures[schema.ColumnRole.FLAG], figures[schema.ColumnRole.FIGURE]
+    coarse = np.round(value, schema.count_decimals(measure, schema.Flag.UNRELIABLE))
+    rounded = np.where(flag == schema.Flag.UNRELIABLE, coarse, np.round(value, measure.decimals))
+    return {**figures, schema.ColumnRole.FIGURE: rounded}
 
 
 def _build_empty_figures(rows: Layout, measure: Measure) -> _Figures:

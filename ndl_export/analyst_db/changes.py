@@ -7,10 +7,10 @@ cohort requires (Holm 1979; the macros `asked_at` and `certain_from` of the data
 
 If one release has the noisy counts of the other and further ones, both describe the same children: the ledger refuses
 further counts of another table. Nothing can have moved then but the noise, so such a cohort lists only how many figures
-are shown differently, and how much their intervals narrowed.
+are shown differently, and how wide their intervals are beside those before.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
-from ndl_export.tables.schema import ColumnRole, get_column_name, list_key_names
+from ndl_export.tables.schema import ColumnRole, build_decimals_sql, get_column_name, list_key_names
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_text
 from sources.reference.cohorts import Cohort
@@ -115,8 +115,8 @@ _HOLM = ("normal_beyond", "asked_at", "certain_from")
 _CHANGED = """
     CREATE TABLE changed ("table" VARCHAR, measure VARCHAR, decimals INTEGER, number INTEGER, position BIGINT,
         time_period VARCHAR, geographic_level VARCHAR, area_code VARCHAR, area_name VARCHAR, "row" VARCHAR,
-        p DOUBLE, pl DOUBLE, pu DOUBLE, c DOUBLE, cl DOUBLE, cu DOUBLE, sharpened BOOLEAN, shown_anew BOOLEAN,
-        change DOUBLE, down DOUBLE, up DOUBLE)
+        p DOUBLE, pl DOUBLE, pu DOUBLE, p_decimals INTEGER, c DOUBLE, cl DOUBLE, cu DOUBLE, c_decimals INTEGER,
+        sharpened BOOLEAN, shown_anew BOOLEAN, change DOUBLE, down DOUBLE, up DOUBLE)
 """
 """Figures in both releases, their change, and how far its 95% interval reaches down and up."""
 
@@ -140,6 +140,7 @@ def _match_rows_sql(table: Table) -> str:
 def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[str]) -> str:
     """Return SQL that adds the rows with the measure in both releases to table `changed`."""
     value, lower, upper = _get_column_names(measure)
+    flag = get_column_name(measure, ColumnRole.FLAG)
     return kit.render(
         _TEMPLATES,
         "changed.sql",
@@ -148,6 +149,11 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
         value=value,
         lower=lower,
         upper=upper,
+        # estimates of counts have one decimal
+        decimals={
+            release: "1" if measure.is_count else build_decimals_sql(measure, f"{release}.{flag}")
+            for release in ("before", "now")
+        },
         same=_match_rows_sql(table),
         sharpened=sorted(sharpened),
     )
@@ -191,4 +197,14 @@ def _build_cohort_values(
         "sharpened": cohort in previous.find_sharpened(facts),
         "epsilon": facts.epsilon[cohort],
         "comparison": comparison,
+        "widths": _describe_widths(comparison.values()),
     }
+
+
+def _describe_widths(compared: Iterable[Compared]) -> str:
+    """Return the sentence on intervals of a cohort of which one release has further counts, as the page prints them."""
+    widths = {round(100 * one.width_ratio, 1) for one in compared if one.width_ratio is not None} - {100.0}
+    if not widths:
+        return "In no table are most intervals narrower or wider than before."
+    kinds = [*(["narrower"] if min(widths) < 100 else []), *(["wider"] if max(widths) > 100 else [])]
+    return f"In some tables intervals are {' and in others '.join(kinds)} than before."

@@ -87,19 +87,37 @@ CREATE MACRO in_short(filter_of, category_of) AS (
               WHERE s.filter_label = filter_of::VARCHAR AND s.category = category_of::VARCHAR),
              category_of::VARCHAR));
 
--- Lower end of an interval as it is shown, to one decimal.
+-- The decimals that a percentage with this flag, and the ends of its interval, are shown with.
 --
--- Never above the figure that it is shown beside, whichever way both are rounded.
+-- None where the figure is unreliable, otherwise one.
 --
---     SELECT lower_shown(45.25, 45.2)
-CREATE MACRO lower_shown(lower_end, figure) AS (least(round(lower_end, 1), coalesce(figure, round(lower_end, 1))));
+--     SELECT decimals_shown('u')
+CREATE MACRO decimals_shown(flagged) AS (CASE WHEN flagged::VARCHAR = 'u' THEN 0 ELSE 1 END);
 
--- Upper end of an interval as it is shown, to one decimal.
+-- A percentage with this flag, or an end of its interval, as text.
 --
--- Never below the figure that it is shown beside, whichever way both are rounded.
+-- With the decimals of decimals_shown.
 --
---     SELECT upper_shown(46.43, 45.2)
-CREATE MACRO upper_shown(upper_end, figure) AS (greatest(round(upper_end, 1), coalesce(figure, round(upper_end, 1))));
+--     SELECT percent_shown(57.38, NULL)
+CREATE MACRO percent_shown(percent, flagged) AS (printf('%.' || decimals_shown(flagged) || 'f', percent));
+
+-- Lower end of an interval as it is shown beside a figure with this flag.
+--
+-- Never above the figure, whichever way both are rounded.
+--
+--     SELECT lower_shown(45.25, 45.2, NULL)
+CREATE MACRO lower_shown(lower_end, figure, flagged) AS (
+    least(round(lower_end::DOUBLE, decimals_shown(flagged)),
+          coalesce(figure, round(lower_end::DOUBLE, decimals_shown(flagged)))));
+
+-- Upper end of an interval as it is shown beside a figure with this flag.
+--
+-- Never below the figure, whichever way both are rounded.
+--
+--     SELECT upper_shown(46.43, 45.2, NULL)
+CREATE MACRO upper_shown(upper_end, figure, flagged) AS (
+    greatest(round(upper_end::DOUBLE, decimals_shown(flagged)),
+             coalesce(figure, round(upper_end::DOUBLE, decimals_shown(flagged)))));
 
 -- A count as it is shown: whole, and not below 0.
 --
@@ -211,17 +229,19 @@ figures AS (
     JOIN releases.current AS c ON c.time_period = f.time_period AND c.release_version = f.release_version
     JOIN dimension.cohort AS y ON y.time_period = f.time_period
     LEFT JOIN dimension.flag AS m ON m.flag = f.gld_children_percent_flag),
+shown AS (
+    SELECT *, gld_children_percent AS percent, gld_children_percent_flag AS flag,
+           lower_shown(gld_children_percent_lower_ci, gld_children_percent, gld_children_percent_flag) AS lower_ci,
+           upper_shown(gld_children_percent_upper_ci, gld_children_percent, gld_children_percent_flag) AS upper_ci
+    FROM figures),
 answers AS (
-    SELECT f.time_period, f.area_name, f.characteristic, f.child_group, f.gld_children_percent AS gld_percent,
-           lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
-           upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci,
-           f.gld_children_percent_flag AS flag,
-           concat(f.area_name, ', ', f.child_group, ', ', f.label, ': ',
-                  CASE WHEN f.gld_children_percent IS NOT NULL
-                       THEN concat(f.gld_children_percent, '%') ELSE f.meaning END,
-                  CASE WHEN f.gld_children_percent_lower_ci IS NOT NULL
-                       THEN concat(' (95% interval ', lower_ci, ' to ', upper_ci, ')') END) AS in_words, f.position
-    FROM figures AS f
+    SELECT time_period, area_name, characteristic, child_group, percent AS gld_percent, lower_ci, upper_ci, flag,
+           concat(area_name, ', ', child_group, ', ', label, ': ',
+                  CASE WHEN percent IS NOT NULL THEN concat(percent_shown(percent, flag), '%') ELSE meaning END,
+                  CASE WHEN lower_ci IS NOT NULL
+                       THEN concat(' (95% interval ', percent_shown(lower_ci, flag), ' to ',
+                                   percent_shown(upper_ci, flag), ')') END) AS in_words, position
+    FROM shown
     UNION ALL
     SELECT p.time_period, a.area_name, g.characteristic, g.child_group, NULL, NULL, NULL, NULL,
            concat(a.area_name, ', ', g.child_group, ', ', y.label,
@@ -325,7 +345,8 @@ rates AS (
            CASE WHEN is_bounded THEN 100 * greatest((middle - root) / square, 0) END AS low,
            CASE WHEN is_bounded THEN 100 * least((middle + root) / square, 1) END AS high
     FROM moments AS m WHERE m.number_of_groups > 0)
-SELECT r.percent AS gld_percent, lower_shown(r.low, r.percent) AS lower_ci, upper_shown(r.high, r.percent) AS upper_ci,
+SELECT r.percent AS gld_percent, lower_shown(r.low, r.percent, NULL) AS lower_ci,
+       upper_shown(r.high, r.percent, NULL) AS upper_ci,
        (SELECT string_agg(a.area_name, ' + ' ORDER BY a.area_name)
         FROM places AS p JOIN dimension.area AS a ON a.area_code = p.area_code) AS area_name,
        (SELECT concat(string_agg(g.child_group, ' + ' ORDER BY g.position),
@@ -492,9 +513,10 @@ found AS (
     FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.second_group FROM asked AS a), true,
                       (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
     UNION ALL
-    SELECT * FROM gld_compared((SELECT a.first_group FROM asked AS a), (SELECT a.first_group FROM asked AS a), false,
+    SELECT * FROM gld_compared((SELECT a.first_group FROM asked AS a WHERE a.second_group IS NULL),
+                               (SELECT a.first_group FROM asked AS a WHERE a.second_group IS NULL), false,
                                (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
-    WHERE less_is_all AND (SELECT a.second_group IS NULL FROM asked AS a))
+    WHERE less_is_all)
 SELECT f.points, round(f.low, 1) AS lower_ci, round(f.high, 1) AS upper_ci, f.more_than_noise, f.area_code,
        f.area_name, f.lower_end, f.upper_end, f.verdict AS more_than_noise_and_chance
 FROM found AS f JOIN asked AS a ON f.group_key = a.first_group
@@ -665,8 +687,8 @@ certain AS (
     WHERE d.is_council AND d.less_is_council GROUP BY d.area_code)
 SELECT rank() OVER (ORDER BY c.p DESC) AS rank, coalesce(s.ahead, 0) + 1 AS best_rank,
        count(*) OVER () - coalesce(s.behind, 0) AS worst_rank, c.area_name, c.p AS gld_percent,
-       lower_shown(c.gld_children_percent_lower_ci, c.p) AS lower_ci,
-       upper_shown(c.gld_children_percent_upper_ci, c.p) AS upper_ci, c.gld_children_percent_flag AS flag,
+       lower_shown(c.gld_children_percent_lower_ci, c.p, c.gld_children_percent_flag) AS lower_ci,
+       upper_shown(c.gld_children_percent_upper_ci, c.p, c.gld_children_percent_flag) AS upper_ci, c.gld_children_percent_flag AS flag,
        round(h.highest, 3) AS chance_highest, round(h.lowest, 3) AS chance_lowest
 FROM councils AS c JOIN chances AS h ON h.area_code = c.area_code LEFT JOIN certain AS s ON s.area_code = c.area_code
 ORDER BY c.p DESC, c.area_name;
@@ -683,8 +705,8 @@ ORDER BY c.p DESC, c.area_name;
 --     FROM gld_over_time('Liverpool City Region', 'Total')
 CREATE MACRO gld_over_time(area, child_group) AS TABLE
 SELECT f.gld_children_percent AS gld_percent,
-       lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent) AS lower_ci,
-       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent) AS upper_ci, f.time_period,
+       lower_shown(f.gld_children_percent_lower_ci, f.gld_children_percent, f.gld_children_percent_flag) AS lower_ci,
+       upper_shown(f.gld_children_percent_upper_ci, f.gld_children_percent, f.gld_children_percent_flag) AS upper_ci, f.time_period,
        f.release_version, coalesce(v.release_version = f.release_version, false) AS is_current,
        f.gld_children_percent_flag AS flag, f.series_break, f.area_name, f.child_group, d.points AS change_points,
        round(d.lower_end, 2) AS change_lower_ci, round(d.upper_end, 2) AS change_upper_ci, d.is_certain
@@ -806,5 +828,6 @@ SELECT round(target_percent - p, 1) AS points_to_go, round(target_percent - u, 1
        round(normal_cdf((p - target_percent) / noise), 3) AS chance_met,
        CASE WHEN p IS NULL THEN 'no figure' WHEN l >= target_percent THEN 'met' WHEN u < target_percent THEN 'not met'
             ELSE 'cannot say' END AS verdict,
-       CASE WHEN years > 0 THEN round((target_percent - p) / years, 2) END AS points_a_year, f.area_code
+       CASE WHEN years > 0 THEN round((target_percent - p) / years, 2) END AS points_a_year, f.area_code,
+       f.gld_children_percent_flag AS flag
 FROM figures AS f ORDER BY is_all_together DESC, points_to_go DESC, area_name, target;

@@ -69,8 +69,8 @@ def add_short_view(
         **({count.of: f"t.{count.name}"} if count else {}),
         unit: f"t.{figure.name}",
         # By macros that keep a figure within its interval, whichever way both are rounded.
-        "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name})",
-        "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name})",
+        "lower": f"lower_shown(t.{figure.name}_lower_ci, t.{figure.name}, t.{figure.name}_flag)",
+        "upper": f"upper_shown(t.{figure.name}_upper_ci, t.{figure.name}, t.{figure.name}_flag)",
         "flag": "f.in_short",
     }
     total = "".join(f" AND t.{each} = {quote_text(EVERYONE)}" for each in at_total)

@@ -214,7 +214,7 @@ CREATE TABLE dimension.measure (
     kind VARCHAR NOT NULL,
     -- % for percentages, pp for percentage points, else empty
     unit VARCHAR NOT NULL,
-    -- Decimals that the figure is rounded to
+    -- Decimals that the figure is rounded to, unless decimals_shown has fewer for its flag
     decimals INTEGER NOT NULL,
     -- What it is
     description VARCHAR NOT NULL,

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ndl_export.answers.questions import Answer, Questions, Subject, is_england
-from ndl_export.answers.sentences import AS_GIVEN, Wording, oppose
+from ndl_export.answers.sentences import AS_GIVEN, Wording, count_decimals, oppose
 from ndl_export.answers.vocabulary import COUNTED, TOGETHER, NotPublished, Statistic
 from ndl_export.pages.number_format import format_number, join_words
 from ndl_export.site.inference import Difference
@@ -209,6 +209,11 @@ def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judge
     return replace(judgement, judged=judge.restate())
 
 
+def _count_written(number: float) -> int:
+    """Return the decimals that a number needs."""
+    return len(f"{number:.10f}".rstrip("0").partition(".")[2])
+
+
 @dataclass(frozen=True)
 class _Judge:
     """A claim with the releases that it is checked against."""
@@ -298,8 +303,11 @@ class _Judge:
         if claim.target:
             sentences.append(wording.judge_target(self._describe_target(), claim.target))
         if claim.value is not None or not sentences:
-            low, high = (format_number(end, 1) for end in claim.interval or (0, 0))
-            ends = f" (95% interval {low} to {high})" if claim.interval else ""
+            ends = ""
+            if claim.interval:
+                decimals = max(map(_count_written, claim.interval))
+                low, high = (format_number(end, decimals) for end in claim.interval)
+                ends = f" (95% interval {low} to {high})"
             sentences.insert(0, wording.state(self._quote(claim.value, claim.unit or wording.unit), ends))
         words = {"The cause given": claim.cause, "The time given": claim.forecast, "The child": claim.child}
         return " ".join((*sentences, *(f"{what}: “{each}”." for what, each in words.items() if each)))
@@ -366,7 +374,8 @@ class _Judge:
         if unit and not shown["unit"].startswith(unit):
             return _decide("unit", answer, unit=claim.unit, right=shown["unit"])
         ends = zip((shown["lower"], shown["upper"]), sorted(claim.interval or ()), strict=False)
-        if any(end is None or abs(end - limit) > 0.1 for end, limit in ends):
+        last_place = 10.0 ** -count_decimals(shown)
+        if any(end is None or abs(end - limit) > last_place for end, limit in ends):
             return _decide("interval", answer)
         if claim.value is None:
             return _decide("no claim")
@@ -396,8 +405,7 @@ class _Judge:
 
     def _count_decimals(self, stated: float) -> int:
         """Return the decimals that a number is quoted with."""
-        written = len(f"{stated:.10f}".rstrip("0").partition(".")[2])
-        return written if self.claim.decimals is None else self.claim.decimals
+        return _count_written(stated) if self.claim.decimals is None else self.claim.decimals
 
     def _judge_england_value(self) -> Judgement:
         together = self._read_subject(area=TOGETHER)
@@ -441,12 +449,13 @@ class _Judge:
             return _decide("other way", answer)
         points = abs(answer.points or 0)
         if claim.percent is not None:
-            return _decide("points", answer, points=f"{points:.1f}")
+            return _decide("points", answer, points=format_number(points, count_decimals(*answer.figures)))
         if claim.points is not None:
             lower, upper = sorted((abs(found.lower), abs(found.upper)))
             shown = {"value": points, "lower": lower, "upper": upper}
-            # A published difference is taken before rates are rounded, so it may be 0.1 off that of rounded rates.
-            return self._judge_number(claim.points, shown, answer, "difference", slack=0.1)
+            # A published difference is taken before rates are rounded, so its last place may be off by one.
+            slack = 10.0 ** -count_decimals(*answer.figures)
+            return self._judge_number(claim.points, shown, answer, "difference", slack)
         return _decide("difference", answer)
 
     def _read_other(self, subject: Subject, than: Other) -> Subject:

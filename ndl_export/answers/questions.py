@@ -20,6 +20,7 @@ from ndl_export.analyst_db.facts import get_unit
 from ndl_export.answers.published import Published, Row
 from ndl_export.answers.sentences import (
     Wording,
+    count_decimals,
     format_ends,
     format_interval,
     format_value,
@@ -311,7 +312,7 @@ class Questions:
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
         values = [each["value"] for each in figures]
         # A difference may be published where one of its two figures is withheld.
-        points = None if None in values else round(values[0] - values[1], 1)
+        points = None if None in values else round(values[0] - values[1], count_decimals(*figures))
         return Answer(" ".join((*sentences, conclusion)), figures, may, may_not, found, points)
 
     def describe_difference(self, one: Subject, other: Subject) -> str:
@@ -354,11 +355,11 @@ class Questions:
         ranks = self.rank_areas(statistic, cohort)
         if len(ranks) < 2:
             raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
-        figures = self.list_figures(statistic, cohort).values()
-        councils = [each for each in figures if each["geographic_level"] == LOCAL_AUTHORITY]
+        figures = self.list_figures(statistic, cohort)
+        councils = [each for each in figures.values() if each["geographic_level"] == LOCAL_AUTHORITY]
         places = "; ".join(
-            f"{row['area_name']} {format_signed(row['value'])}, rank {row['best_rank']}"
-            + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
+            f"{row['area_name']} {format_signed(row['value'], count_decimals(figures[row['area_code']]))},"
+            f" rank {row['best_rank']}" + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
             for row in ranks
         )
         may, may_not = _list_conclusions(
@@ -472,7 +473,7 @@ def _build_distance(row: Row) -> inference.Distance:
         (row[f"{unit}_to_go"], row[f"{unit}_lower_ci"], row[f"{unit}_upper_ci"]) for unit in ("points", "children")
     )
     return inference.Distance(
-        row["target_percent"], row["target_year"], row["target"], row["verdict"], points, children
+        row["target_percent"], row["target_year"], row["target"], row["verdict"], points, children, row["flag"]
     )
 
 

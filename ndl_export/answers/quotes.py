@@ -11,6 +11,7 @@ from typing import Any
 
 from ndl_export.answers.claims import SUPPORTED, check_claim
 from ndl_export.answers.questions import Questions, Subject
+from ndl_export.answers.sentences import count_decimals
 from ndl_export.answers.vocabulary import TOGETHER, NotPublished, Statistic
 from ndl_export.facts import description
 from ndl_export.facts.release_facts import Release
@@ -171,11 +172,12 @@ class _Quoted:
         if figure["value"] is None or figure["lower"] is None:
             yield answer.sentence
             return
-        decimals = 0 if figure["unit"] == "children" else 1
+        places = count_decimals(figure)
+        decimals = 0 if figure["unit"] == "children" else places
         parts = {"measure": measure or subject.statistic.measure, "group": [group] if group else []}
         quoted = {"value": figure["value"], "decimals": decimals, "unit": figure["unit"]}
-        interval = [round(figure[end], 1) for end in ("lower", "upper")] if figure["lower"] is not None else None
-        judged = self._judge(parts | quoted | ({"interval": interval} if interval else {}))
+        interval = [round(figure[end], places) for end in ("lower", "upper")]
+        judged = self._judge(parts | quoted | {"interval": interval})
         # The answer's own sentence has the flag as well.
         yield Quote(answer.sentence, judged.claim, judged.figures) if isinstance(judged, Quote) else judged
 
@@ -196,7 +198,7 @@ class _Quoted:
             yield answer.may_conclude[0]
         else:
             comparison = _HIGHER[answer.difference.verdict]
-            size = {"points": abs(answer.points or 0), "decimals": 1}
+            size = {"points": abs(answer.points or 0), "decimals": count_decimals(*answer.figures)}
             parts = _READY | {"group": groups, "comparison": comparison, "than": than} | size
             yield self._judge(parts, answer.may_conclude[0])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ndl_export.pages.number_format import capitalise
 from ndl_export.site.figures import format_signed
+from ndl_export.tables.schema import count_unit_decimals
 
 _BY_COMPARISON = {
     **dict.fromkeys(("higher", "rose"), ("a larger share", "more", "larger", "than")),
@@ -77,15 +78,21 @@ def oppose(figure: dict[str, Any]) -> dict[str, Any]:
     return figure | {name: None if value is None else round(100 - value, 2) for name, value in turned.items()}
 
 
+def count_decimals(*figures: Mapping[str, Any]) -> int:
+    """Return the decimals that percentages and points are shown with; for several figures, those of their difference.
+
+    Numbers that were worked out here, such as sums, have no flag.
+    """
+    return min(count_unit_decimals(figure["unit"], figure.get("flag"), 1) for figure in figures)
+
+
 def format_value(figure: Mapping[str, Any]) -> str:
-    """Return a figure with its unit: `64.8%`, `12.1 points`, `1,685`, `13.7`."""
+    """Return a figure with its unit: `64.8%`, `65%` if it is unreliable, `12.1 points`, `1,685`, `13.7`."""
     value, unit = figure["value"], figure["unit"]
     if value is None:
         return "no figure"
-    if unit == "%":
-        return f"{value:.1f}%"
-    if unit == "pp":
-        return f"{format_signed(value)} points"
+    if unit in ("%", "pp"):
+        return format_signed(value, count_decimals(figure)) + ("%" if unit == "%" else " points")
     return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
 
 

@@ -51,12 +51,13 @@ _ABOUT = (
 COLUMNS = tuple(shapes.Figure.model_fields)
 JSON = f"to_json(struct_pack({', '.join(map(quote_identifier, COLUMNS))}))::VARCHAR"
 """SQL for the JSON of one figure."""
-# Counts are whole numbers and rates are not; JSON keeps both as the bundle has them.
+# JSON writes whole numbers as they are shown: counts, and unreliable percentages. Ends of intervals keep all digits.
 FIGURES = """
     SELECT f.release_version AS release, f.table_name AS "table", f.row_number AS "row", f.measure, f.time_period,
            f.geographic_level::VARCHAR AS geographic_level, f.area_code, f.area_name,
            map(t.filters, f.levels) AS filters,
-           if(f.kind = 'count', to_json(f.figure::BIGINT), to_json(f.figure)) AS "value",
+           if(f.kind = 'count' OR (decimals_shown(f.flag) = 0 AND f.figure = f.figure::BIGINT),
+              to_json(f.figure::BIGINT), to_json(f.figure)) AS "value",
            f.lower_ci AS "lower", f.upper_ci AS "upper", f.unit, f.flag, g.meaning AS flag_meaning,
            f.is_broken AS series_break, f.levels, f.is_all_together
     FROM releases.figure AS f

@@ -105,7 +105,7 @@ class Measure(_Shape):
     label: str
     kind: str = Field(description="count, percent, average or difference")
     unit: str
-    decimals: int
+    decimals: int = Field(description="An unreliable percentage, flag u, or difference in points has none")
     description: str
 
 

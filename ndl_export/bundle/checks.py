@@ -137,18 +137,17 @@ def _check_columns(data: pa.Table, expected: pa.Schema) -> None:
 def _find_measure_faults(data: pa.Table, expected: Layout, measure: Measure) -> Iterator[str]:
     """Yield faults in the columns of one measure."""
     flag = data[get_column_name(measure, ColumnRole.FLAG)]
-    withheld, undefined, unavailable = (
+    unreliable, withheld, undefined, unavailable = (
         pc.fill_null(pc.equal(flag, value.value), False).to_numpy()
-        for value in (Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
+        for value in (Flag.UNRELIABLE, Flag.WITHHELD, Flag.NOT_APPLICABLE, Flag.NOT_AVAILABLE)
     )
     applies, absent = expected.find_applying(measure.name), undefined | unavailable
     figure, lower, upper = (_get_numbers(data, measure, role) for role in schema.WITH_INTERVAL)
     is_linked = not FAMILIES[expected.table.family].found_by_linkage.isdisjoint(expected.table.counted_by)
     shown, interval = ~(withheld | absent), ~absent
-    # half of the last digit shown; an unreliable figure that depends on links has the flag `linkage`
-    unreliable = pc.is_in(flag, value_set=pa.array([Flag.UNRELIABLE, Flag.LINKAGE], pa.string())).to_numpy()
-    is_coarse = unreliable & measure.is_rounded_if_unreliable
-    slack = np.where(is_coarse, 0.5, 0.5 * 10.0**-measure.decimals) + _ROUNDING
+    # half of the last digit shown
+    coarse = schema.count_decimals(measure, Flag.UNRELIABLE)
+    slack = 0.5 * 10.0 ** -np.where(unreliable, coarse, measure.decimals) + _ROUNDING
     checks = {
         "flags that are not legal": ~pc.is_in(flag, value_set=pa.array([None, *Flag], pa.string())).to_numpy(),
         "flag z where the figure applies, or the reverse": undefined == applies,

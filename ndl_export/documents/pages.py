@@ -25,6 +25,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages import kit
 from ndl_export.tables import FAMILIES, TABLES, Measure, Table, csv_files, geography, pupil, schema
+from ndl_export.tables.model import MEASURES
 from ndl_export.tables.rows import Levels, list_allowed, list_levels, parse_detail
 from sources.reference import code_lists, read_rows
 from sources.reference.cohorts import Cohort
@@ -88,6 +89,7 @@ def render_quality_page(facts: ReleaseFacts, tables: Mapping[str, pa.Table], rec
         first_area="all councils together" if facts.areas[0].level == geography.ALL_TOGETHER else facts.areas[0].name,
         gaps=_find_linkage_gaps(linkage),
         doubtful=", ".join(dict.fromkeys(flagged["breakdown"].to_pylist())),
+        decimals=_count_linked_decimals,
         within=_list_within(reconciliation),
     )
 
@@ -164,6 +166,11 @@ def _build_reliability_row(name: str, measure: Measure, data: pa.Table) -> tuple
     return (f"`{name}`", measure.label, *numbers, shown if len(widths) else "")
 
 
+def _count_linked_decimals(row: Mapping[str, Any]) -> int:
+    """Return the decimals that a row of linkage quality is shown with."""
+    return schema.count_decimals(MEASURES[_LINKED_PERCENT], row[f"{_LINKED_PERCENT}_flag"])
+
+
 def _find_linkage_gaps(linkage: pa.Table) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     """Return the groups linked least and most, by characteristic, in the first area and the newest cohort."""
     newest = linkage.filter(pc.equal(linkage["time_period"], pc.max(linkage["time_period"]))).to_pylist()
@@ -214,7 +221,7 @@ def _reconcile(figure: OfficialFigure, ours: dict[str, Any]) -> tuple[str, ...]:
         figure.cohort,
         *(getattr(figure, name) for name in _GROUP),
         f"{figure.percent:.2f}",
-        "" if percent is None else f"{percent:.1f}",
+        "" if percent is None else f"{percent:.{schema.count_decimals(pupil.GLD_PERCENT, flag)}f}",
         f"{lower:.2f}" if available else "",
         f"{upper:.2f}" if available else "",
         "" if percent is None else f"{percent - figure.percent:.2f}",

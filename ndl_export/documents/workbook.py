@@ -34,7 +34,7 @@ from ndl_export.facts.release_facts import TITLE, ReleaseFacts
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
-from ndl_export.tables import ALL, Table, csv_files, geography, schema
+from ndl_export.tables import ALL, Measure, Table, csv_files, geography, schema
 from ndl_export.tables.rows import list_levels
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
@@ -76,12 +76,23 @@ Words = str | Link
 
 
 @dataclass(frozen=True)
+class Coarse:
+    """A number with fewer decimals than others of its column."""
+
+    number: float
+    decimals: int
+
+
+Cell = Words | float | Coarse
+
+
+@dataclass(frozen=True)
 class Column:
     """A column of a table, its width in centimetres. Without `decimals`, cells are text; with, numbers or text."""
 
     heading: str
     width: float
-    cells: Sequence[Words | float]
+    cells: Sequence[Cell]
     decimals: int | None = None
 
     @property
@@ -214,12 +225,19 @@ def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
         flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
         for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
             numbers = data[schema.get_column_name(measure, role)].to_pylist()
-            cells = [f"[{flag}]" if number is None else number for number, flag in zip(numbers, flags, strict=True)]
+            cells = [_build_cell(measure, number, flag) for number, flag in zip(numbers, flags, strict=True)]
             yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
         if not measure.is_count:
             yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
     breaks = [_BREAKS[symbol] for symbol in data[schema.BREAK_COLUMN.name].to_pylist()]
     yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
+
+
+def _build_cell(measure: Measure, number: float | None, flag: str | None) -> Cell:
+    if number is None:
+        return f"[{flag}]"
+    decimals = schema.count_decimals(measure, flag)
+    return number if decimals == measure.decimals else Coarse(number, decimals)
 
 
 def _build_cover(facts: ReleaseFacts) -> Sheet:
@@ -345,7 +363,7 @@ def _render_content(sheets: Sequence[Sheet]) -> str:
         sheets=sheets,
         text_column=_TEXT_COLUMN,
         widths=sorted({_TEXT_COLUMN.width, *(column.width for column in columns)}),
-        decimal_places=sorted({column.decimals for column in columns if column.decimals is not None}),
+        decimal_places=sorted({0, *(column.decimals for column in columns if column.decimals is not None)}),
     )
 
 
@@ -355,13 +373,16 @@ def _render_cells(column: Column) -> list[str]:
     return [rendered[cell] for cell in column.cells]
 
 
-def _render_cell(cell: Words | float, decimals: int | None) -> str:
-    if not isinstance(cell, int | float):
+def _render_cell(cell: Cell, decimals: int | None) -> str:
+    if isinstance(cell, str | Link):
         return _render_words(cell)
+    style = ""
+    if isinstance(cell, Coarse):
+        style, decimals, cell = f' table:style-name="n{cell.decimals}"', cell.decimals, cell.number
     # With `z`, a number that rounds to zero has no minus sign.
     shown = f"{float(cell):z,.{decimals or 0}f}"
     typed = f'office:value-type="float" office:value="{shown.replace(",", "")}"'
-    return f"<table:table-cell {typed}><text:p>{shown}</text:p></table:table-cell>"
+    return f"<table:table-cell{style} {typed}><text:p>{shown}</text:p></table:table-cell>"
 
 
 def _render_words(words: Words, style: str = "") -> str:

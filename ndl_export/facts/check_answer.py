@@ -87,8 +87,9 @@ def _compare(figure: dict, row: dict, table: dict, flags: dict) -> Iterator[str]
     for key, right in (expected | {"value": value and float(value)}).items():
         if key not in figure or figure[key] != right:
             yield f"{key} is {figure.get(key)!r}, and {right!r} in the release"
+    decimals = measure.get("decimals_by_flag", {}).get(flag, measure["decimals"])
     for key, cell in (("lower", lower), ("upper", upper)):
-        stated, slack = figure.get(key), 0.5000001 / 10 ** measure["decimals"]  # it may be rounded as the figure is
+        stated, slack = figure.get(key), 0.5000001 / 10**decimals  # it may be rounded as the figure is
         if not (cell and abs(stated - float(cell)) <= slack if stated is not None else not (cell and value)):
             yield f"{key} is {stated!r}, and {cell} in the release"
 

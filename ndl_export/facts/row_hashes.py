@@ -16,7 +16,7 @@ from typing import Any
 
 from ndl_export.facts.check_answer import find_problems
 from ndl_export.files import signing, whole_files
-from ndl_export.tables import Table, csv_files, schema
+from ndl_export.tables import Measure, Table, csv_files, schema
 
 ROW_HASHES_FILE = "row_hashes.json"
 CHECK_FILE = "check_answer.py"
@@ -50,11 +50,15 @@ def _describe_table(table: Table, file: str, content: bytes) -> dict[str, Any]:
         "root": _build_levels(lines)[-1][0].hex(),
         "header": hashlib.sha256(header).hexdigest(),
         "filters": [entry.name for entry in table.filters],
-        "measures": {
-            measure.name: {"unit": measure.unit or measure.unit_in_words, "decimals": measure.decimals}
-            for measure in table.measures
-        },
+        "measures": {measure.name: _describe_measure(measure) for measure in table.measures},
     }
+
+
+def _describe_measure(measure: Measure) -> dict[str, Any]:
+    by_flag = {flag: schema.count_decimals(measure, flag) for flag in schema.Flag}
+    fewer = {flag: decimals for flag, decimals in by_flag.items() if decimals != measure.decimals}
+    stated = {"unit": measure.unit or measure.unit_in_words, "decimals": measure.decimals}
+    return stated | ({"decimals_by_flag": fewer} if fewer else {})
 
 
 def prove_rows(bundle: Path | Mapping[str, bytes], rows: Iterable[tuple[str, int]]) -> dict[str, Any]:

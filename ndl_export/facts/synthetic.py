@@ -58,7 +58,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Published:
-    """A published figure of all councils together with its interval, and the same figure computed from the rows."""
+    """A published figure of all councils together with its interval, and the same figure computed from the rows.
+
+    `decimals` are those that the published figure and its interval are shown with.
+    """
 
     label: str
     unit: str
@@ -66,6 +69,7 @@ class Published:
     lower: float
     upper: float
     of_rows: float
+    decimals: int
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, health, pupil
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import FSM
-from ndl_export.tables.schema import Flag
+from ndl_export.tables.schema import Flag, count_decimals
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
@@ -78,8 +78,13 @@ class Figure:
         shown = "" if self.value is None else self._format_number(self.value) + unit
         return join_parts(shown, f"[{self.flag}]" if self.flag else "")
 
+    @property
+    def decimals(self) -> int:
+        """The decimals that the figure and its interval are shown with."""
+        return count_decimals(self.measure, self.flag)
+
     def _format_number(self, number: float) -> str:
-        return format_signed(number, self.measure.decimals) + ("%" if self.measure.kind is MeasureKind.PERCENT else "")
+        return format_signed(number, self.decimals) + ("%" if self.measure.kind is MeasureKind.PERCENT else "")
 
 
 def format_signed(number: float, decimals: int = 1) -> str:

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
+from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.pages.number_format import capitalise, join_words
 from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
+from ndl_export.tables.schema import count_unit_decimals
 from privacy.doors.sql import quote_text
 
 GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less two or more below"
 """Comparisons of two groups within an area, by their names in `gld_differences`."""
-_FROM_ALL, _CHANGE = "Area less all councils together", "Change of "
+_FROM_ALL, _CHANGE = "All children: area less all councils together", "Change of "
 _LIKE_THESE = "For children like these"
 _MORE_THAN_CHANCE = "by more than noise and chance would explain"
 _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
@@ -28,11 +29,15 @@ _MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
 
 
 class Difference(NamedTuple):
-    """A difference of two figures in percentage points: the ends of its interval, and `gld_compared`'s verdict."""
+    """A difference of two figures in percentage points, for children like these: its interval, and the verdict.
+
+    `more_than_noise` is the verdict on the children in the data, if the difference is published.
+    """
 
     lower: float
     upper: float
     verdict: str
+    more_than_noise: str | None = None
 
     @property
     def is_certain(self) -> bool:
@@ -44,7 +49,10 @@ class Difference(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """The distance of an area from a target, in points and in children of a year group, each with its interval."""
+    """The distance of an area from a target, in points and in children of a year group, each with its interval.
+
+    `flag` is that of the area's percentage.
+    """
 
     percent: float
     year: int
@@ -52,6 +60,7 @@ class Distance(NamedTuple):
     verdict: str
     points: tuple[float, float, float]
     children: tuple[float, float, float]
+    flag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,23 +86,27 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
 
     found = Conclusions({}, {}, {}, {})
     everyone = quote_text(EVERYONE)
-    groups = {
-        each.comparison: (quote_text(each.first), quote_text(each.second or each.first)) for each in list_comparisons()
-    }
     # The macros allow for all comparisons of a release. Tested one at a time, they would find a difference in half of
     # the pilot's releases and all of England's even if councils were equal.
     compared = [
         # `gld_compared` without cohorts compares each cohort with the one before.
-        (_CHANGE + name, f"{quote_text(name)}, {quote_text(name)}, true, NULL, NULL", "true")
+        (
+            _CHANGE + name,
+            "SELECT time_period, area_code, lower_end, upper_end, verdict"
+            f" FROM gld_compared({quote_text(name)}, {quote_text(name)}, true, NULL, NULL)",
+        )
         for name in (EVERYONE, GAP)
     ]
     for cohort in cohorts:
         year = quote_text(cohort)
-        compared.append((_FROM_ALL, f"{everyone}, {everyone}, false, {year}, {year}", "less_is_all"))
-        for name in (GAP, OUTCOMES):
-            first, second = groups[name]
-            pair = f"group_key = {first} AND less_group_key = {second}"
-            compared.append((name, f"{first}, {second}, true, {year}, {year}", pair))
+        compared += [
+            (
+                name,
+                f"SELECT {year}, area_code, lower_end, upper_end, more_than_noise_and_chance AS verdict,"
+                f" more_than_noise FROM gld_differences_judged({quote_text(name)}, cohort := {year})",
+            )
+            for name in (_FROM_ALL, GAP, OUTCOMES)
+        ]
         england = f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
         for area, *levels, verdict in query_rows(f"{england} WHERE verdict <> ''"):
             found.beside_england[cohort, area, tuple(levels)] = verdict
@@ -102,14 +115,14 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
             found.could_be[cohort, area, of_what] = items
         for area, *distance in query_rows(
             "SELECT area_code, target_percent, target_year, target, verdict,"
-            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci]"
+            " [points_to_go, points_lower_ci, points_upper_ci], [children_to_go, children_lower_ci, children_upper_ci],"
+            " flag::VARCHAR"
             f" FROM gld_to_target({everyone}, cohort := {year}) WHERE verdict <> 'no figure'"
         ):
             found.targets.setdefault((cohort, area), []).append(Distance(*distance))
-    for name, arguments, where in compared:
+    for name, differences in compared:
         # The verdict is NULL across a break in the series, where nothing may be concluded.
-        differences = f"SELECT time_period, area_code, lower_end, upper_end, verdict FROM gld_compared({arguments})"
-        for cohort, area, *difference in query_rows(f"{differences} WHERE verdict IS NOT NULL AND {where}"):
+        for cohort, area, *difference in query_rows(f"{differences} WHERE verdict IS NOT NULL"):
             found.differences[name, cohort, area] = Difference(*difference)
     return found
 
@@ -202,10 +215,13 @@ def conclude_gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     each = found.differences.get((GAP, cohort, lines[0].area.code))
     if each:
         sure = "there would be a gap" if each.is_certain else "there might be none"
+        is_more = each.more_than_noise not in (None, "cannot say")
+        was = "there was one, by more than the noise" if is_more else "the noise alone could explain one"
         # The difference is not eligible less eligible, but the heading begins with eligible children.
         where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
         heading = f"Children eligible for free school meals are {where} the others" if where else ""
-        yield Concluded(f"{_LIKE_THESE}, the gap {each.between}: {sure}.", heading)
+        sentence = f"{_LIKE_THESE}, the gap {each.between}: {sure}. For the children in this year’s data {was}."
+        yield Concluded(sentence, heading)
 
 
 def _conclude_changes(
@@ -275,7 +291,8 @@ def describe_target(target: Distance) -> str:
         return f"{aim} is reached."
     if target.verdict != "not met":
         return f"Whether {aim} is reached cannot be said: the noise is too large."
-    near, least, most = map(format_signed, target.points)
+    decimals = count_unit_decimals("pp", target.flag, 1)
+    near, least, most = (format_signed(each, decimals) for each in target.points)
     children, fewest, greatest = (f"{round(each):,}" for each in target.children)
     return (
         f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"

@@ -165,8 +165,7 @@ def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         # With as many decimals as the page shows.
         ends = {"figure": figure.value, "lower_95": figure.lower, "upper_95": figure.upper}
-        decimals = figure.measure.decimals
-        numbers = {name: "" if number is None else f"{number:.{decimals}f}" for name, number in ends.items()}
+        numbers = {name: "" if number is None else f"{number:.{figure.decimals}f}" for name, number in ends.items()}
         about = {"cohort": line.cohort or panel.cohort, "area_code": line.area.code, "area": area, "row": row}
         symbol = {"flag": figure.flag or "", "flag_meaning": schema.FLAG_MEANINGS[figure.flag] if figure.flag else ""}
         measured = {"column": heading, "measure": figure.measure.name, "unit": figure.measure.unit}

@@ -1,7 +1,9 @@
 """CSV files of a table: in the format of Explore Education Statistics (EES), and plain.
 
-Plain files, `<table>_all_rows.csv`, have the rows and values of the Parquet file, with an empty cell for NULL. The
-files for EES, `<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
+Plain files, `<table>_all_rows.csv`, have the rows and values of the Parquet file, with an empty cell for NULL. An
+unreliable percentage is a whole number in both kinds of file; plain files keep all digits of its interval. EES itself
+shows a column with one number of decimals (`indicator_dp`), so its pages add a zero to it. The files for EES,
+`<table>.csv` with metadata in `<table>.meta.csv`, follow its open data standards and the Department for
 Education's data screener: no area without an official geography, a number or a symbol in every cell of a figure, `none`
 in place of NULL, and flags, estimates and interval limits as indicators.
 
@@ -133,7 +135,12 @@ def build_csv_files(tables: Mapping[str, pa.Table], defined: Mapping[str, Table]
                 f"{_build_cell_sql(column)} AS {quote_identifier(column.name)}"
                 for column in list_csv_columns(defined[name])
             )
-            for suffix, query in ((".csv", f"SELECT {cells} FROM official"), (ALL_ROWS, "FROM every")):
+            plain = ", ".join(
+                f"{_build_plain_cell_sql(column)} AS {quote_identifier(column.name)}"
+                for column in schema.list_columns(defined[name])
+            )
+            queries = {".csv": f"SELECT {cells} FROM official", ALL_ROWS: f"SELECT {plain} FROM every"}
+            for suffix, query in queries.items():
                 place = Path(scratch) / f"{name}{suffix}"
                 connection.execute(f"COPY ({query}) TO ? (FORMAT csv, HEADER, DELIMITER ',', NULL '')", [str(place)])
                 files[place.name] = place.read_bytes()
@@ -174,9 +181,30 @@ def _build_cell_sql(column: CsvColumn) -> str:
     if role in schema.MODEL_WITH_INTERVAL:
         # A model covers councils only, and in rows of other areas an indicator must not be blank either.
         cases += f" WHEN {name} IS NULL THEN {quote_text(Flag.NOT_APPLICABLE)}"
-    # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
+    cases += f" WHEN {_is_coarse_sql(column.source)} THEN {_format_number_sql(name, 0)}"
     decimals = measure.decimals if role is ColumnRole.FIGURE else LIMIT_DECIMALS
-    return f"CASE {cases} ELSE CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR) END"
+    return f"CASE {cases} ELSE {_format_number_sql(name, decimals)} END"
+
+
+def _build_plain_cell_sql(column: schema.PublishedColumn) -> str:
+    """Return SQL for a cell of a plain file: the number of the Parquet file, or its whole points."""
+    name = quote_identifier(column.name)
+    if column.role is not ColumnRole.FIGURE or (column.measure and column.measure.is_count):
+        return name
+    return f"if({_is_coarse_sql(column)}, {_format_number_sql(name, 0)}, {name}::VARCHAR)"
+
+
+def _is_coarse_sql(column: schema.PublishedColumn) -> str:
+    """Return the SQL condition that a figure, with its interval, is shown as a whole number although others are not."""
+    measure = column.measure
+    if measure is None or not measure.decimals or column.role not in schema.WITH_INTERVAL:
+        return "false"
+    return f"{schema.build_decimals_sql(measure, get_column_name(measure, ColumnRole.FLAG))} = 0"
+
+
+def _format_number_sql(name: str, decimals: int) -> str:
+    # As a DECIMAL, a cell has a fixed number of digits and never an exponent.
+    return f"CAST(CAST({name} AS DECIMAL(18, {decimals})) AS VARCHAR)"
 
 
 def _iter_indicator_rows(table: Table) -> Iterator[tuple[str, ...]]:

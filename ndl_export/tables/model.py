@@ -107,11 +107,6 @@ class Measure:
         return self.kind is MeasureKind.COUNT
 
     @property
-    def is_rounded_if_unreliable(self) -> bool:
-        """Whether a figure flagged `u` is rounded to whole points; a whole unit of an average would be too coarse."""
-        return self.kind in (MeasureKind.PERCENT, MeasureKind.DIFFERENCE)
-
-    @property
     def limits(self) -> dict[str, int]:
         """The lowest and highest possible values, in the keywords of JSON Schema."""
         known = {"minimum": self.kind.least, "maximum": self.kind.most}

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from ndl_export.tables.model import Measure, Table
 from privacy.doors.shipped import read_yaml
+from privacy.doors.sql import quote_text
 
 SCHEMA_VERSION = "1.0.1"
 """Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
@@ -143,9 +144,30 @@ def list_measure_columns(measure: Measure) -> tuple[PublishedColumn, ...]:
             words += "; estimate rounded to a whole number of at least 0, for display: never add these up"
         elif role is ColumnRole.FIGURE:
             words += f"; rounded to {measure.decimals} decimal{'s' * (measure.decimals != 1)}"
-            words += ", and to whole points if it is unreliable" if measure.is_rounded_if_unreliable else ""
+            is_coarse = count_decimals(measure, Flag.UNRELIABLE) < measure.decimals
+            words += ", and to whole points if it is unreliable" if is_coarse else ""
         found.append(PublishedColumn(measure.name + suffix, label.format(measure.label), kind, words, role, measure))
     return tuple(found)
+
+
+def count_decimals(measure: Measure, flag: str | None) -> int:
+    """Return the decimals that a figure with this flag, and the ends of its interval, are shown with."""
+    return count_unit_decimals(measure.unit, flag, measure.decimals)
+
+
+def count_unit_decimals(unit: str, flag: str | None, usual: int) -> int:
+    """Return the decimals that a number in this unit is shown with: unreliable ones in percent or points have none.
+
+    A whole point is at most a tenth of the half-width that makes a percentage unreliable, so no verdict turns on it. A
+    whole unit of an average would be too coarse.
+    """
+    return 0 if flag == Flag.UNRELIABLE and unit in ("%", "pp") else usual
+
+
+def build_decimals_sql(measure: Measure, flag: str) -> str:
+    """Return SQL for the decimals of a figure, from SQL for its flag."""
+    coarse = count_decimals(measure, Flag.UNRELIABLE)
+    return f"if({flag}::VARCHAR IS NOT DISTINCT FROM {quote_text(Flag.UNRELIABLE)}, {coarse}, {measure.decimals})"
 
 
 def get_column_name(measure: Measure, role: ColumnRole) -> str:

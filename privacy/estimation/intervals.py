@@ -234,9 +234,16 @@ def _flag_by_interval(
     lower: Array, upper: Array, weak: NDArray[np.bool_], reliability: Reliability
 ) -> NDArray[np.str_]:
     """Return the flag by the published interval, in points within the possible range; always withheld if `weak`."""
-    points = np.round((upper - lower) / 2, DECIMALS)
-    withheld = weak | (points > reliability.withheld_half_width)
-    return np.select([withheld, points > reliability.unreliable_half_width], [WITHHELD, UNRELIABLE], RELIABLE)
+    points = (upper - lower) / 2
+    withheld = weak | ~is_within(points, reliability.withheld_half_width)
+    return np.select(
+        [withheld, ~is_within(points, reliability.unreliable_half_width)], [WITHHELD, UNRELIABLE], RELIABLE
+    )
+
+
+def is_within(half_widths: Array, limit: float) -> NDArray[np.bool_]:
+    """Return which half-widths are at most `limit`; NaN, of figures that there are not, is not."""
+    return np.asarray(np.round(half_widths, DECIMALS) <= limit)
 
 
 def _compute_arm(one: Array, other: Array, correlation: Array) -> Array:

@@ -30,7 +30,7 @@ from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind
 from privacy.estimation.estimates import Estimates, build_estimates
-from privacy.estimation.intervals import DECIMALS, WITHHELD, compute_published_ratios
+from privacy.estimation.intervals import WITHHELD, compute_published_ratios, is_within
 from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
@@ -70,7 +70,7 @@ class Expected:
     def compute_share_within(self, points: float) -> float:
         """Return the share of the percentages that are published with at most this half-width."""
         published = self.flags[:, self.detailed].ravel() != WITHHELD
-        return float((published & (np.round(self.points, DECIMALS) <= points)).mean())
+        return float((published & is_within(self.points, points)).mean())
 
     def is_enough_for(self, request: Request) -> bool:
         return self.compute_share_within(request.accuracy.half_width_points) >= request.accuracy.share_of_rates

@@ -6,7 +6,8 @@ WITH pairs AS (
     SELECT now.position, now.time_period, now.geographic_level, now.area_code, now.area_name,
         {% for entry in table.filters %}{{ entry.label | sql }} || ': ' || now.{{ entry.name }}{{ " || '; ' || " if not loop.last }}{% endfor %} AS "row",
         before.{{ value }} AS p, before.{{ lower }} AS pl, before.{{ upper }} AS pu,
-        now.{{ value }} AS c, now.{{ lower }} AS cl, now.{{ upper }} AS cu
+        now.{{ value }} AS c, now.{{ lower }} AS cl, now.{{ upper }} AS cu,
+        {{ decimals.before }} AS p_decimals, {{ decimals.now }} AS c_decimals
     FROM now JOIN before ON {{ same }}
     WHERE before.{{ value }} IS NOT NULL AND now.{{ value }} IS NOT NULL
 ),
@@ -23,7 +24,7 @@ widths AS (
     FROM pairs
 )
 SELECT {{ table.name | sql }}, {{ measure.name | sql }}, {{ [measure.decimals, 1] | max }}, {{ table.measures.index(measure) }},
-    position, time_period, geographic_level, area_code, area_name, "row", p, pl, pu, c, cl, cu, sharpened,
+    position, time_period, geographic_level, area_code, area_name, "row", p, pl, pu, p_decimals, c, cl, cu, c_decimals, sharpened,
     {% set shown = "greatest(%s, 0)" if measure.is_count else "%s" %}
     round({{ shown | format("p") }}, {{ measure.decimals }}) <> round({{ shown | format("c") }}, {{ measure.decimals }}), c - p,
     sqrt(c_below ** 2 + p_above ** 2), sqrt(c_above ** 2 + p_below ** 2)

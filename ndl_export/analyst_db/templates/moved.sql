@@ -12,8 +12,11 @@ needed AS (
     SELECT time_period, certain_from(distance, asked_at(0.05, many, place)) / 1.959964 AS wider
     FROM ranked GROUP BY time_period)
 SELECT "table", measure, time_period, geographic_level, area_code, area_name, "row",
-    {% for number in ["p", "pl", "pu", "c", "cl", "cu", "change", "change - wider * down", "change + wider * up"] %}
-    printf('%.' || decimals || 'f', round({{ number }}, decimals) + 0.0){{ "," if not loop.last }}
+    {% for decimals, numbers in {"p_decimals": ["p", "pl", "pu"], "c_decimals": ["c", "cl", "cu"], "decimals": ["change", "change - wider * down", "change + wider * up"]}.items() %}
+    {% set outer = loop %}
+    {% for number in numbers %}
+    printf('%.' || {{ decimals }} || 'f', round({{ number }}, {{ decimals }}) + 0.0){{ "," if not (loop.last and outer.last) }}
+    {% endfor %}
     {% endfor %}
 FROM distances JOIN needed USING (time_period) WHERE distance > 1.959964 * wider AND round(change, decimals) <> 0 AND "table" = {{ table.name | sql }}
 ORDER BY number, position

@@ -126,7 +126,7 @@ def _(cohort_choice, fetch_rows, mo):
 
 
 @app.cell(hide_code=True)
-def _(io, mo, plt):
+def _(fetch_rows, io, mo, plt):
     BLUE, ORANGE, GREY, BLACK = "#1d70b8", "#b35900", "#6f777b", "#0b0c0c"
     # All have a contrast of at least 4.5 to 1 with white; where colour has a meaning, shape or words show it too.
 
@@ -137,6 +137,11 @@ def _(io, mo, plt):
         plt.close(figure)
         return mo.vstack([mo.md(f"### {title}"), mo.image(drawn.getvalue(), alt=alternative, width="100%")])
 
+    def show_number(number, row):
+        """Return a number of a row as text: whole where the row's figure is flagged as unreliable."""
+        [shown] = fetch_rows("SELECT percent_shown(?, ?) AS words", number, row.get("flag"))
+        return shown["words"]
+
     def draw_intervals(axes, table, label, colour=lambda row: BLUE):
         """Draw a line and a point for each row, with the first row at the top."""
         shown = [row for row in table if row["percent"] is not None][:MOST]
@@ -145,7 +150,7 @@ def _(io, mo, plt):
             hollow = "white" if row["flag"] == "u" else colour(row)
             axes.plot(row["percent"], height, "o", color=colour(row), markerfacecolor=hollow, markersize=7)
             axes.annotate(
-                f"{row['percent']:.1f}",
+                show_number(row["percent"], row),
                 (row["upper_ci"], height),
                 xytext=(6, 0),
                 textcoords="offset points",
@@ -160,7 +165,8 @@ def _(io, mo, plt):
         axes.tick_params(axis="y", length=0)
 
     def describe_row(row):
-        return f"{row['percent']:.1f} (95% interval {row['lower_ci']:.1f} to {row['upper_ci']:.1f})"
+        shown, lower, upper = (show_number(row[name], row) for name in ("percent", "lower_ci", "upper_ci"))
+        return f"{shown} (95% interval {lower} to {upper})"
 
     def join_words(names):
         return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
@@ -185,11 +191,11 @@ def _(io, mo, plt):
         return mo.vstack([mo.md(f"## {heading}"), drawn, mo.md(text), show_figures(table)])
 
     MOST = 30  # councils that a chart has room for
-    return BLACK, BLUE, GREY, MOST, ORANGE, answer, describe_row, draw_picture, join_words, show_figures
+    return BLACK, BLUE, GREY, MOST, ORANGE, answer, describe_row, draw_picture, join_words, show_figures, show_number
 
 
 @app.cell(hide_code=True)
-def _(BLACK, BLUE, GREY, ORANGE, cohort, draw_picture, fetch_rows, join_words, mo, plt, show_figures):
+def _(BLACK, BLUE, GREY, ORANGE, cohort, draw_picture, fetch_rows, join_words, mo, plt, show_figures, show_number):
     funnel = fetch_rows("FROM gld_funnel('Total', cohort := ?)", cohort)
     england = fetch_rows(
         "SELECT gld_children_percent AS percent FROM official.gld WHERE geographic_level = 'National'"
@@ -220,12 +226,14 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, draw_picture, fetch_rows, join_words, m
     rates = {
         row["area_name"]: row
         for row in fetch_rows(
-            "SELECT area_name, gld_children_percent_lower_ci AS lower_ci, gld_children_percent_upper_ci AS upper_ci"
+            "SELECT area_name, is_all_together, gld_children_percent_flag::VARCHAR AS flag,"
+            " gld_children_percent_lower_ci AS lower_ci, gld_children_percent_upper_ci AS upper_ci"
             " FROM releases.gld_by_group JOIN releases.current USING (release_version, time_period)"
-            " WHERE group_key = 'Total' AND geographic_level = 'Local authority' AND time_period = ?",
+            " WHERE group_key = 'Total' AND time_period = ?",
             cohort,
         )
     }
+    all_together = next(row for row in rates.values() if row["is_all_together"])
     for row in placed:
         own = rates[row["area_name"]]
         outside = row["verdict"] in ("ahead", "behind")
@@ -256,7 +264,8 @@ def _(BLACK, BLUE, GREY, ORANGE, cohort, draw_picture, fetch_rows, join_words, m
                 funnel_figure, funnel_title, f"Funnel plot of councils by number of children. {funnel_title}."
             ),
             mo.md(
-                f"Of all children assessed, {placed[0]['all_together_percent']}% reached a good level of development"
+                f"Of all children assessed, {show_number(placed[0]['all_together_percent'], all_together)}% reached a"
+                " good level of development"
                 + (f"; in England it was {england[0]['percent']:.1f}%. " if england else ". ")
                 + "The limits count the chance of small numbers, the noise and the number of councils: if none"
                 " differed, 5 of 100 releases at most would put any outside. "
@@ -282,7 +291,7 @@ def _(MOST, answer, cohort, describe_row, fetch_rows, join_words, mo):
     [all_gap] = fetch_rows(
         """
         SELECT gld_difference_points AS percent, gld_difference_points_lower_ci AS lower_ci,
-               gld_difference_points_upper_ci AS upper_ci
+               gld_difference_points_upper_ci AS upper_ci, gld_difference_points_flag::VARCHAR AS flag
         FROM releases.gld_differences JOIN releases.current USING (release_version, time_period)
         WHERE time_period = ? AND comparison = 'Not eligible less eligible' AND is_all_together""",
         cohort,

@@ -338,10 +338,10 @@ def test_examples_run_and_answer_in_the_first_columns_which_python_shows_in_full
 def test_an_end_of_an_interval_is_never_shown_beyond_the_figure(reader: duckdb.DuckDBPyConnection) -> None:
     """45.25 is shown as 45.2 by one program and as 45.3 by another."""
     for figure, end in ((45.2, 45.25), (45.3, 45.25), (45.2, 44.0)):
-        both = "SELECT lower_shown($end, $figure), upper_shown($end, $figure)"
+        both = "SELECT lower_shown($end, $figure, NULL), upper_shown($end, $figure, NULL)"
         [(low, high)] = reader.execute(both, {"end": end, "figure": figure}).fetchall()
         assert low <= figure <= high
-    assert reader.execute("SELECT lower_shown(45.26::DOUBLE, NULL)").fetchall() == [(45.3,)]
+    assert reader.execute("SELECT lower_shown(45.26, NULL, NULL)").fetchall() == [(45.3,)]
 
 
 CITY_REGION = ("Halton", "Knowsley", "Liverpool", "Sefton", "St. Helens", "Wirral")

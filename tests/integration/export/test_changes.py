@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import norm
 
-from ndl_export.analyst_db.changes import compare, render_changelog_page
+from ndl_export.analyst_db.changes import Compared, compare, render_changelog_page
 from ndl_export.facts.on_request import Further, OnRequest
 from ndl_export.facts.release_facts import Earlier, Release, build_release, read_previous_releases
 from ndl_export.tables import TABLES
@@ -185,3 +185,19 @@ def test_a_change_that_is_not_printed_is_not_listed(tables: dict[str, pa.Table])
         for value in (50.0, 50.0 + 1e-9)
     )
     assert not compare({"gld_headline": now}, previous_of({"gld_headline": before}))["gld_headline"].moved
+
+
+@pytest.mark.parametrize(
+    ("ratio", "says"),
+    [(0.97, "intervals are narrower than before"), (1.0, "In no table"), (0.9999, "In no table"), (1.02, "are wider")],
+)
+def test_intervals_are_called_narrower_only_where_their_widths_changed(
+    tables: dict[str, pa.Table], ratio: float, says: str
+) -> None:
+    found = {"gld_headline": Compared(10, (), 0, 0, 3, ratio), "asq3_outcomes": Compared(10, (), 0, 0, 0, 1.0)}
+    facts = replace(fake_facts(BASE), on_request=OnRequest((), {FURTHER: None}))  # type: ignore[dict-item]
+    earlier = Earlier(BASE, {COHORT: previous_of(tables)})
+    page = render_changelog_page(facts, earlier, {COHORT: found})
+    assert "### Figures shown differently" in page
+    assert says in page
+    assert ("narrower than before." in page) == (ratio == 0.97)

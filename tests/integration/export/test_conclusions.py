@@ -185,6 +185,11 @@ def test_every_place_has_one_verdict_on_groups(answers: Answers) -> None:
     for row in answers.worked("Free school meal gap"):
         if row["is_certain"] is not None:
             assert ("there would be a gap" in gaps[row["area_name"]]) == row["is_certain"]
+    for row in answers.rows("FROM gld_differences_judged('Not eligible less eligible')"):
+        if not (told := gaps.get(row["area_name"])):
+            continue
+        assert ("there was one, by more than the noise" in told) == (row["more_than_noise"] in ("ahead", "behind"))
+        assert ("there would be a gap" in told) == (row["more_than_noise_and_chance"] in ("ahead", "behind"))
     outcomes = {row["asq3_outcome"]: row for row in answers.worked("From the two-year review to school")}
     outcome = outcomes["Two or more domains below the cut-off"]
     told = " ".join(each.sentence for each in answers.panels["pathway", ""].inferred)

@@ -88,8 +88,10 @@ def test_the_csv_says_what_the_table_says_with_the_same_columns_and_symbols(name
             flag, figure = source[f"{measure.name}_flag"], source[measure.name]
             assert measure.is_count or row[f"{measure.name}_flag"] == (flag or "none")
             limit = source[f"{measure.name}_lower_ci"]
-            assert row[f"{measure.name}_lower_ci"] == (flag if limit is None else f"{limit:.3f}")
-            assert row[measure.name] == (flag if figure is None else f"{figure:.{measure.decimals}f}")
+            is_whole = flag == "u" and measure.unit
+            assert row[f"{measure.name}_lower_ci"] == (flag if limit is None else f"{limit:.{0 if is_whole else 3}f}")
+            decimals = 0 if is_whole else measure.decimals
+            assert row[measure.name] == (flag if figure is None else f"{figure:.{decimals}f}")
 
 
 def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) -> None:
@@ -112,7 +114,8 @@ def test_the_database_carries_the_flags_and_what_is_missing(incomplete: Path) ->
     assert joined == rows
     assert {flag for _, flag, _ in told} >= {None, "u", "withheld", "x"}
     assert all(
-        (f": {percent}%" if percent is not None else f": {stated[flag]}") in words for percent, flag, words in told
+        (f": {percent:.{0 if flag == 'u' else 1}f}%" if percent is not None else f": {stated[flag]}") in words
+        for percent, flag, words in told
     )
 
 

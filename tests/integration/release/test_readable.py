@@ -107,7 +107,7 @@ def test_every_rate_between_5_and_15_points_is_shown_flagged_in_whole_points() -
     """In every table, by the interval that is shown; 1,443 of 2,093 such rates were withheld."""
     seen = 0
     for name, data in released().items():
-        for published in (each for each in TABLES[name].measures if each.is_rounded_if_unreliable):
+        for published in (each for each in TABLES[name].measures if each.unit):
             columns = [published.name + end for end in ("", "_lower_ci", "_upper_ci", "_flag")]
             for figure, lower, upper, flag in zip(*(data[each].to_pylist() for each in columns), strict=True):
                 half_width = None if lower is None else (upper - lower) / 2

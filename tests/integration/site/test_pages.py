@@ -159,7 +159,8 @@ def test_every_area_is_told_how_far_it_is_from_the_target_as_the_macro_answers(w
             continue
         away = [float(told[end]) for end in ("points", "least", "most")]
         more = [float(told[end].replace(",", "")) for end in ("children", "fewest", "greatest")]
-        assert away == pytest.approx([row[f"points_{end}"] for end in ("to_go", "lower_ci", "upper_ci")], abs=0.051)
+        slack = 0.51 if row["flag"] == "u" else 0.051
+        assert away == pytest.approx([row[f"points_{end}"] for end in ("to_go", "lower_ci", "upper_ci")], abs=slack)
         assert more == pytest.approx([row[f"children_{end}"] for end in ("to_go", "lower_ci", "upper_ci")], abs=1)
     assert verdicts
 

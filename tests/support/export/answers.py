@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes, prove_rows
 from ndl_export.files import signing
-from ndl_export.tables import TABLES
+from ndl_export.tables import TABLES, schema
+from ndl_export.tables.model import MEASURES
 
 Quoted = tuple[str, int, str]
 """Table, row and measure."""
@@ -35,9 +36,9 @@ def quote_figure(files: Mapping[str, bytes], table: str, row: int, measure: str)
     hashes = json.loads(files[ROW_HASHES_FILE])
     described = hashes["tables"][table]
     cells = _read_rows(files[described["file"]])[row - 1]
-    decimals = described["measures"][measure]["decimals"]
     value, lower, upper = (cells[measure + part] for part in ("", "_lower_ci", "_upper_ci"))
     flag = cells[f"{measure}_flag"] or None
+    decimals = schema.count_decimals(MEASURES[measure], flag)
     return {
         "release": hashes["release"],
         "table": table,

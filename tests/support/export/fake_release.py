@@ -30,6 +30,7 @@ from ndl_export.tables.schema import (
     ColumnRole,
     Flag,
     build_arrow_schema,
+    count_decimals,
     get_column_name,
 )
 from privacy.release.statement import compute_inference
@@ -282,7 +283,8 @@ def _build_ratio_columns(
     model = dict(zip(MODEL_WITH_INTERVAL, (value, lower, upper), strict=True)) if measure.modelled else {}
     return {get_column_name(measure, role): pa.array(values, mask=absent) for role, values in model.items()} | {
         get_column_name(measure, ColumnRole.FIGURE): pa.array(
-            np.round(value, measure.decimals), mask=absent | (flag == "withheld")
+            np.where(flag == "u", np.round(value, count_decimals(measure, "u")), np.round(value, measure.decimals)),
+            mask=absent | (flag == "withheld"),
         ),
         get_column_name(measure, ColumnRole.LOWER): pa.array(lower, mask=absent),
         get_column_name(measure, ColumnRole.UPPER): pa.array(upper, mask=absent),

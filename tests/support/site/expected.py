@@ -99,17 +99,16 @@ class Published:
 
 
 def format_cell(row: dict[str, Any], measure: str) -> str:
-    """Return text such as `63.8% 62.2% to 65.0%`, `34.2% [u] 26.0% to 41.9%`, `[withheld] 3.0% to 41.9%` or `[x]`."""
+    """Return text such as `63.8% 62.2% to 65.0%`, `34% [u] 26% to 42%`, `[withheld] 3.0% to 41.9%` or `[x]`."""
     percent, points = ("%" if "percent" in measure else ""), (" points" if "points" in measure else "")
     flag, value = row[f"{measure}_flag"], row[measure]
-    parts = [] if value is None else [f"{_format_number(measure, value)}{percent}{points}"]
+    decimals = 3 if measure.endswith("_average") else 0 if measure.endswith("_count") or flag == "u" else 1
+    parts = [] if value is None else [f"{_format_number(value, decimals)}{percent}{points}"]
     parts += [f"[{flag}]"] if flag else []
     ends = [row[f"{measure}_{end}_ci"] for end in ("lower", "upper")]
-    parts += [] if None in ends else [" to ".join(f"{_format_number(measure, end)}{percent}" for end in ends)]
+    parts += [] if None in ends else [" to ".join(f"{_format_number(end, decimals)}{percent}" for end in ends)]
     return " ".join(parts)
 
 
-def _format_number(measure: str, value: float) -> str:
-    decimals = 3 if measure.endswith("_average") else 1
-    text = f"{value:,.0f}" if measure.endswith("_count") else f"{value:.{decimals}f}"
-    return "0.0" if text == "-0.0" else text.replace("-", "−")
+def _format_number(value: float, decimals: int) -> str:
+    return f"{value:z,.{decimals}f}".replace("-", "−")

@@ -302,5 +302,5 @@ def test_the_file_states_what_a_reader_needs(signed: dict[str, bytes]) -> None:
     described = hashes["tables"][TABLE]
     assert described["file"] == f"{TABLE}_all_rows.csv"
     assert described["filters"] == ["breakdown_topic", "breakdown", "sex"]
-    assert described["measures"][PERCENT] == {"unit": "%", "decimals": 1}
+    assert described["measures"][PERCENT] == {"unit": "%", "decimals": 1, "decimals_by_flag": {"u": 0}}
     assert described["measures"][COUNT] == {"unit": "children", "decimals": 0}
