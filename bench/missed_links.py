@@ -22,13 +22,14 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.linkage_error import correct_estimates
+from assets.release.linkage_error import Review, correct_estimates
 from assets.release.noise_workload import BlockFigures, build_block_figures
 from assets.release.planning import plan_family
 from bench.populations import SOURCES, list_populations, select_two_year_reviews
 from ndl_export.tables import pupil
 from ndl_export.tables.model import FSM, UNKNOWN, Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from privacy.doors.database import open_in_memory
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios
 from privacy.keys import KeyRing
@@ -37,6 +38,16 @@ from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
+from privacy.linkage.review import (
+    NEAR,
+    NO_REVIEW,
+    NO_SETTING,
+    Decision,
+    ReviewPairs,
+    build_reviewed_sql,
+    name_stratum,
+    plan_review,
+)
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
@@ -58,6 +69,8 @@ _HEADLINE = frozenset(
     )
 )
 _ROUNDING = 1e-6
+_OVERLOOKED = 0.02
+"""Share of the children known to a service whom its reviewers overlook."""
 _OF_CENSUS = {
     "fsm": ("fsm_eligible", {"Y": FSM.categories[0], "N": FSM.categories[1]}, (0.22, 0.78)),
     "ethnic_group": ("ethnicity", MAJOR_GROUP, None),
@@ -114,13 +127,25 @@ def _make(option: str) -> tuple[str, Path]:
 
 @dataclass(frozen=True)
 class Linked:
-    """One row per pupil.
+    """Pupils, and what a clerical review draws from.
 
-    Columns: council, true child and cell; for each service and the school census, whether it truly has the pupil and
-    whether it was found to; and the pupil's characteristics, in truth and as found.
+    `pupils` has one row each. Columns: council, true child and cell; for each service and the school census, whether it
+    truly has the pupil and whether it was found to; and the pupil's characteristics, in truth and as found. `known` has
+    the children of which a council's service has a record: source, council, child.
     """
 
     pupils: pd.DataFrame
+    links: pa.Table
+    pairs: ReviewPairs
+    known: pd.DataFrame
+
+    def draw_review(self, key: bytes, children: int | None = None) -> pd.DataFrame:
+        """Return the rows of a review's sample, with `match`: whether the service knows the child."""
+        rows = self.pairs.sample(self.links, children or len(self.pupils), key).to_pandas()
+        rows = rows.merge(self.pupils[["child_id", "child"]], on="child_id")
+        asked = rows.rename(columns={"other_source": "source"})[["source", "other_council", "child"]]
+        known = pd.MultiIndex.from_frame(self.known)
+        return rows.assign(match=pd.MultiIndex.from_frame(asked).isin(known))
 
     def count_cells(self) -> Array:
         return np.bincount(self.pupils.cell, minlength=len(CELLS)).astype(float)
@@ -167,14 +192,17 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
 
 
 def link_frames(frames: Frames) -> Linked:
-    agreement = Agreement()
+    agreement, pairs = Agreement(), ReviewPairs()
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
-        result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
-    return describe(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
+        result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement, pairs))
+    pupils = describe(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
+    held = [frames[source].assign(source=source)[["source", "council", "child"]] for source in (_SETTINGS, _HEALTH)]
+    return Linked(pupils, result.links, pairs, pd.concat(held).drop_duplicates())
 
 
-def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
+def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the pupils as in `Linked`."""
     frames = {**frames, _HEALTH: select_two_year_reviews(frames), _CENSUS: _add_characteristics(frames[_CENSUS])}
     rows = {s: links[links.source == s].merge(f, on=["council", "row_key"]) for s, f in frames.items()}
     pupils = rows[_PUPILS].drop_duplicates("child_id")[["child_id", "council", "child"]].reset_index(drop=True)
@@ -189,7 +217,7 @@ def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked
     pupils["cell"] = told.cell.fillna(0).astype(int)
     pupils["joined"] = told.joined.fillna(0).astype(int)
     pupils["too_little"] = told.too_little.fillna(False).astype(bool)
-    return Linked(pupils)
+    return pupils
 
 
 def _add_characteristics(census: pd.DataFrame) -> pd.DataFrame:
@@ -236,13 +264,29 @@ def list_headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame
     truth = Estimates(plan, measure(plan, count_cells(_build_table(linked, seed, ""), plan), NoNoise()))
     counts = count_cells(_build_table(linked, seed, "found_"), plan)
     blocks = [(name, block, _compute_figures(block, plan, councils)) for name, block in _iter_headline_blocks()]
-    rows: list[_Row] = []
-    for _ in range(releases):
+    found = []
+    for release in range(releases):
         as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
-        published = Remembered(correct_estimates(plan.family, as_linked))
-        for name, block, figures in blocks:
-            rows += _iter_rows(name, block, figures, truth, as_linked, published)
-    return pd.DataFrame(rows, columns=["row", "truth", "as_linked", "published", "held", "half_width"])
+        review = _measure_review(linked, f"{seed}/{release}".encode())
+        for reviewed in (False, True):
+            published = Remembered(correct_estimates(plan.family, as_linked, review if reviewed else None))
+            rows = [row for block in blocks for row in _iter_rows(*block, truth, as_linked, published)]
+            found.append(pd.DataFrame(rows, columns=_ROW_COLUMNS).assign(reviewed=reviewed))
+    return pd.concat(found, ignore_index=True)
+
+
+def _measure_review(linked: Linked, key: bytes) -> Review:
+    """Return a review drawn with this key: its plan and noisy tallies."""
+    policy, drawn = load_policy(), linked.draw_review(key)
+    overlooked = np.random.default_rng([*key]).random(len(drawn)) < _OVERLOOKED
+    drawn["decision"] = np.where(drawn.match & ~overlooked, Decision.MATCH, Decision.OTHER)
+    with open_in_memory() as con:
+        con.register("pairs", drawn.drop(columns="decision"))
+        con.register("decided", drawn[["pair", "decision"]])
+        con.register("children", linked.pupils[["child_id"]])
+        table = con.sql(build_reviewed_sql()).to_arrow_table()
+    plan = plan_review(len(linked.pupils), policy.review_rho, policy.delta, 1)
+    return plan, measure(plan, count_cells(table, plan), OpenDPNoise(compute_charge(plan)))
 
 
 def _iter_headline_blocks() -> Iterator[tuple[str, Block]]:
@@ -265,6 +309,7 @@ def _compute_figures(block: Block, plan: Plan, councils: Sequence[str]) -> Block
 
 
 _Row = tuple[str, float, float, float, bool, float]
+_ROW_COLUMNS = ["row", "truth", "as_linked", "published", "held", "half_width"]
 
 
 def _iter_rows(
