@@ -12,7 +12,7 @@ The last table has the worst population of each row.
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -36,12 +36,14 @@ from privacy.keys import KeyRing
 from privacy.linkage import missed
 from privacy.linkage.agreement import Agreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.linkage.cells import NEAR as NEAR_CELLS
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
 from privacy.linkage.review import (
     NEAR,
     NO_REVIEW,
     NO_SETTING,
+    OTHER,
     Decision,
     ReviewPairs,
     build_reviewed_sql,
@@ -91,12 +93,19 @@ def main() -> None:
     found: dict[str, pd.DataFrame] = {}
     for (name, seed), own in linked.items():
         others = [each for (other, _), each in linked.items() if _get_hand(other) != _get_hand(name)]
-        with mock.patch.object(missed, "VISIBLE", _fit_visible(others) or missed.VISIBLE):
+        visible, wider = _fit_visible(others) or missed.VISIBLE, _fit_wider(others) or missed.WIDER
+        with mock.patch.multiple(missed, VISIBLE=visible, WIDER=wider):
             _tell_rates(f"{name}, seed {seed}", own)
             found[f"{name}, seed {seed}"] = list_headline_rows(own, options.releases, seed)
-    for name, rows in found.items():
+    without, with_review = (
+        {name: rows[rows.reviewed == reviewed] for name, rows in found.items()} for reviewed in (False, True)
+    )
+    for name, rows in without.items():
         _tell_rows(name, rows)
-    _tell_worst(found)
+    _tell_worst(without)
+    print("\nAfter a clerical review:")
+    _tell_worst(with_review)
+    _tell_review(linked, without, with_review)
 
 
 def _get_hand(name: str) -> str:
@@ -168,6 +177,7 @@ class Linked:
         )
 
 
+_NEAR_CELLS = [CELLS.index(cell) for cell in NEAR_CELLS]
 _ENOUGH_NEAR = 40
 _ENOUGH_POINTS = 6
 """Populations are fitted to if this many missed links are near, and if there are this many of them."""
@@ -189,6 +199,17 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
         return None
     *x, y = np.array(points).T
     return tuple(np.linalg.lstsq(np.stack(x, axis=1), y, rcond=None)[0].tolist())
+
+
+def _fit_wider(populations: Sequence[Linked]) -> float | None:
+    """Return `missed.WIDER`, from the pupils linked to one service who are missed by the other."""
+    far = near = 0
+    for each in populations:
+        p, rows = each.pupils, each.draw_review(b"", children=1)
+        missed_links = p.health & p.setting & (p.found_health ^ p.found_setting) & ~p.cell.isin(_NEAR_CELLS)
+        wider = rows.child_id[rows.stratum.isin([name_stratum(linked, NEAR) for linked in (NO_REVIEW, NO_SETTING)])]
+        far, near = far + missed_links.sum(), near + (missed_links & p.child_id.isin(wider)).sum()
+    return float(near / far) if far >= _ENOUGH_NEAR else None
 
 
 def link_frames(frames: Frames) -> Linked:
@@ -374,6 +395,27 @@ def _tell_worst(by_population: dict[str, pd.DataFrame]) -> None:
         bias = f"{off[worst]:+.1%} | {worst} | {off.abs().median():.1%}"
         lines.append((means.held[least], f"| {row} | {held} | {bias} | {wide.mean():.1%} |"))
     print("\n".join(line for _, line in sorted(lines)))
+
+
+def _tell_review(
+    linked: Mapping[tuple[str, int], Linked],
+    without: Mapping[str, pd.DataFrame],
+    with_review: Mapping[str, pd.DataFrame],
+) -> None:
+    """Print the size of a review in each population and, by row, what it does to bias, coverage and half-width."""
+    print("\n### What a clerical review does\n\nBefore, after.\n\n| population | pairs | children | row |", end="")
+    print(" bias and held | after | half-width after | relative |\n" + "|---" * 8 + "|")
+    for (name, before), after, own in zip(without.items(), with_review.values(), linked.values(), strict=True):
+        drawn = own.draw_review(b"")
+        searched = drawn.stratum.str.endswith(OTHER)
+        size = f"{(~searched).sum()} | {drawn.child_id[searched].nunique()}"
+        for row in before.row[before.row.isin(_HEADLINE)].unique():
+            means = [
+                each[each.row == row][["truth", "published", "held", "half_width"]].mean() for each in (before, after)
+            ]
+            shown = [f"{each.published / each.truth - 1:+.1%}, {each.held:.0%}" for each in means]
+            ratio = means[1].half_width / means[0].half_width
+            print(f"| {name} | {size} | {row} | {shown[0]} | {shown[1]} | {means[1].half_width:.1f} | {ratio:.2f} |")
 
 
 def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:

@@ -102,7 +102,7 @@ VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
 VISIBLE_SD = 0.25
 """Standard deviation of these shares in other populations, relative to them."""
-WIDER, WIDER_SD = 0.45, 0.2
+WIDER, WIDER_SD = 0.35, 0.2
 """Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
 SEARCHED, SEARCHED_SD = 0.96, 0.04
 """Share of the children known to a service whom its reviewers find, and its standard deviation: in the populations of

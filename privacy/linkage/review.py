@@ -50,9 +50,9 @@ SAMPLED: Final = {
     (NO_REVIEW, NEAR): (90, 0.007),
     (NO_SETTING, NEAR): (90, 0.007),
     (NEITHER, NEAR): (60, 0.0023),
-    (NO_REVIEW, OTHER): (50, 0.085),
-    (NO_SETTING, OTHER): (50, 0.085),
-    (NEITHER, OTHER): (100, 0.0096),
+    (NO_REVIEW, OTHER): (70, 0.085),
+    (NO_SETTING, OTHER): (70, 0.085),
+    (NEITHER, OTHER): (80, 0.0096),
 }
 """Children wanted of each stratum, and the usual number in it as a share of all pupils, where errors are many."""
 CONTROLS: Final = {WEAK: 30, SURE: 30}
@@ -163,6 +163,9 @@ WITH known AS (
     SELECT child_id, min({{'council': council, 'row_key': row_key}}) FILTER (source = 'eyfsp') AS first,
            bool_or(source = 'early_years_census') AS settings, bool_or(source = 'hv_reviews') AS health
       FROM links GROUP BY child_id HAVING bool_or(source = 'eyfsp')
+), sent AS (
+    SELECT DISTINCT CASE source WHEN 'hv_reviews' THEN 'health' ELSE 'settings' END AS service, council FROM links
+     WHERE source IN ('hv_reviews', 'early_years_census')
 ), named AS (
     SELECT frame.*, known.*, CASE service WHEN 'health' THEN health ELSE settings END AS is_linked,
            theirs.child_id AS other_child_id, other_row_key IS NOT NULL AND other_child_id NOT IN (
@@ -176,7 +179,8 @@ WITH known AS (
     SELECT child_id, first, service, is_link, bits, settings, health, other_source,
            if(is_link OR is_near, other_council, NULL) AS other_council,
            if(is_link OR is_near, other_row_key, NULL) AS other_row_key, is_near
-      FROM named WHERE if(is_link, child_id = other_child_id, NOT is_linked)
+      FROM named WHERE CASE WHEN is_link THEN child_id = other_child_id
+                       ELSE NOT is_linked AND (service, council) IN (FROM sent) END
    QUALIFY row_number() OVER (PARTITION BY child_id, service ORDER BY is_near DESC, bits, other_row_key) = 1
 ), of_child AS (
     SELECT *, bool_or(is_near) OVER (PARTITION BY child_id) AS near_any,
