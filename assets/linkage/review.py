@@ -153,7 +153,7 @@ _READ_DAYS = pa.schema(
 
 
 def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
-    """Yield council, source and sheet (CSV) of each sender. The service decides whom it knows; the school hands over."""
+    """Yield council, source and sheet (CSV) of each sender. The service decides, and the school hands over."""
     with open_in_memory() as con:
         con.register("compared", compared)
         # Ordered by the pair's id, a hash, so that the order of a sheet says nothing about the strata.

@@ -104,10 +104,12 @@ VISIBLE_SD = 0.25
 """Standard deviation of these shares in other populations, relative to them."""
 WIDER, WIDER_SD = 0.35, 0.2
 """Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
-SEARCHED, SEARCHED_SD = 0.96, 0.04
+SEARCHED, SEARCHED_SD = 0.94, 0.05
 """Share of the children known to a service whom its reviewers find, and its standard deviation: in the populations of
-the bench, 1 to 5% of the reviews missed are held by another council. Reviewers overlook few children, because they
+the bench, 1 to 10% of the reviews missed are held by another council. Reviewers overlook few children, because they
 search their own records by name (`docs/clerical-review.md`)."""
+REVIEWED_PRIOR = 4.0
+"""How many times as large the prior's variance counts with a review, which limits the noise in its place."""
 _VISIBLE_RANGE = (0.25, 0.9)
 _TOGETHER_RANGE = (0.3, 1.5)
 _LEAST_NEAR = 12.0
@@ -232,6 +234,11 @@ def add_near(
         noise = np.diag(np.concatenate([drawn, *reviewed.variances]))
         noise[: len(drawn), : len(drawn)] = cells_noise
         drawn = np.concatenate([drawn, *(1 / reviewed.chances)])
+        prior = replace(
+            prior,
+            covariance=REVIEWED_PRIOR * prior.covariance,
+            far_covariance=REVIEWED_PRIOR * prior.far_covariance,
+        )
     # Links of names that are far apart are rates of their own, followed by the sum of both.
     of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
     shown = np.concatenate([_show(visible), _show(_FAR_VISIBLE * visible)], axis=2)[:, : len(counted)]
