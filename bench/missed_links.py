@@ -1,13 +1,13 @@
 """Compares linkage error in the figures with the truth.
 
-    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--made gecko=FOLDER ...]
-        [--worlds NAMES] [--only NAME ...]
+    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 8] [--made gecko=FOLDER ...]
+        [--only NAME ...]
 
 Prints how many links are missed and how many the estimate says, and for each headline row how far off the published
 figure is and how often its interval contains the truth. Each of `populations` is linked once per seed, and its children
-are released this many times, each time with fresh noise. With names for `worlds`, a world and a hard world per seed are
-added. `missed.VISIBLE` is fitted anew for each hand (the first word of a population's name), without its populations.
-The last table has the worst population of each row.
+are released this many times, each time with fresh noise, and with and without a clerical review. `missed.VISIBLE` and
+`missed.WIDER` are fitted anew for each hand (the first word of a population's name), without its populations. The last
+tables have the worst population of each row, and what a review does.
 """
 
 import argparse
@@ -35,8 +35,7 @@ from privacy.estimation.intervals import Moments, Remembered, compute_published_
 from privacy.keys import KeyRing
 from privacy.linkage import missed
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import CELLS, JOINS, KIND_OF
-from privacy.linkage.cells import NEAR as NEAR_CELLS
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NEAR as NEAR_CELLS
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
 from privacy.linkage.review import (
@@ -86,14 +85,17 @@ def main() -> None:
     options = _read_options()
     chosen = {
         name: frames_of
-        for name, frames_of in list_populations(options.children, dict(options.made), options.worlds).items()
+        for name, frames_of in list_populations(options.children, dict(options.made)).items()
         if not options.only or name in options.only
     }
     linked = {(name, seed): link_frames(chosen[name](seed)) for name in chosen for seed in options.seeds}
     found: dict[str, pd.DataFrame] = {}
+    wider_of = {key: _count_wider(own) for key, own in linked.items()}
     for (name, seed), own in linked.items():
-        others = [each for (other, _), each in linked.items() if _get_hand(other) != _get_hand(name)]
-        visible, wider = _fit_visible(others) or missed.VISIBLE, _fit_wider(others) or missed.WIDER
+        others = [key for key in linked if _get_hand(key[0]) != _get_hand(name)]
+        visible = _fit_visible([linked[key] for key in others]) or missed.VISIBLE
+        near, far = (sum(wider_of[key][part] for key in others) for part in (0, 1))
+        wider = near / far if far >= _ENOUGH_NEAR else missed.WIDER
         with mock.patch.multiple(missed, VISIBLE=visible, WIDER=wider):
             _tell_rates(f"{name}, seed {seed}", own)
             found[f"{name}, seed {seed}"] = list_headline_rows(own, options.releases, seed)
@@ -116,7 +118,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=int, default=26_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--releases", type=int, default=40)
+    parser.add_argument("--releases", type=int, default=8)
     parser.add_argument(
         "--made",
         type=_make,
@@ -124,7 +126,6 @@ def _read_options() -> argparse.Namespace:
         default=[],
         help="gecko=FOLDER or pseudopeople=FOLDER: a folder a seed",
     )
-    parser.add_argument("--worlds", type=Path, help="Parquet file with first_name and surname")
     parser.add_argument("--only", nargs="+", default=[], help="names of populations")
     return parser.parse_args()
 
@@ -201,15 +202,13 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
     return tuple(np.linalg.lstsq(np.stack(x, axis=1), y, rcond=None)[0].tolist())
 
 
-def _fit_wider(populations: Sequence[Linked]) -> float | None:
-    """Return `missed.WIDER`, from the pupils linked to one service who are missed by the other."""
-    far = near = 0
-    for each in populations:
-        p, rows = each.pupils, each.draw_review(b"", children=1)
-        missed_links = p.health & p.setting & (p.found_health ^ p.found_setting) & ~p.cell.isin(_NEAR_CELLS)
-        wider = rows.child_id[rows.stratum.isin([name_stratum(linked, NEAR) for linked in (NO_REVIEW, NO_SETTING)])]
-        far, near = far + missed_links.sum(), near + (missed_links & p.child_id.isin(wider)).sum()
-    return float(near / far) if far >= _ENOUGH_NEAR else None
+def _count_wider(linked: Linked) -> tuple[int, int]:
+    """Return, of pupils linked to one service whose link to the other is missed and not near, those near at the
+    review's lower weight, and all."""
+    p, rows = linked.pupils, linked.draw_review(b"", children=1)
+    far = p.health & p.setting & (p.found_health ^ p.found_setting) & ~p.cell.isin(_NEAR_CELLS)
+    strata = [name_stratum(service, NEAR) for service in (NO_REVIEW, NO_SETTING)]
+    return int((far & p.child_id.isin(rows.child_id[rows.stratum.isin(strata)])).sum()), int(far.sum())
 
 
 def link_frames(frames: Frames) -> Linked:

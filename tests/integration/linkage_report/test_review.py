@@ -136,8 +136,8 @@ def test_every_pupil_without_a_link_is_in_the_frame_and_has_a_row_to_compare_if_
 
 
 def test_the_sample_is_a_function_of_key_and_links_and_of_a_pupil(watched: Watched) -> None:
-    """A thinner sample is a part of the fuller one. A pupil linked to neither service is drawn for both or none. Without
-    one pupil every other measured pair stays as it was."""
+    """A thinner sample is a part of the fuller one. A pupil linked to neither service is drawn for both or none.
+    Without one pupil every other measured pair stays as it was."""
     watcher, links = watched
     whole = watcher.sample(links, CHILDREN, KEY)
     assert whole.equals(watcher.sample(links, CHILDREN, KEY))
