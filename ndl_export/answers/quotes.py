@@ -4,13 +4,14 @@ Each is a claim in parts, so anybody can have it judged again. What the figures 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from ndl_export.answers.claims import SUPPORTED, check_claim
 from ndl_export.answers.questions import Questions, Subject
-from ndl_export.answers.vocabulary import TOGETHER, NotPublished
+from ndl_export.answers.vocabulary import TOGETHER, NotPublished, Statistic
 from ndl_export.facts import description
 from ndl_export.facts.release_facts import Release
 from ndl_export.pages.number_format import join_parts
@@ -73,21 +74,26 @@ class Quotes:
 def list_all_quotes(questions: Questions) -> dict[str, Quotes]:
     """Return the sentences about each area that a current release has figures for."""
     if questions.published.current:
-        read = partial(questions.read_subject, area=TOGETHER)
-        subjects = (read(measure, groups=[group] if group else ()) for measure, group in (*_VALUES, *_COMPARED))
-        questions.load_figures(subject.statistic for subject in subjects)
+        questions.load_figures(_iter_statistics(questions))
     found = {code: list_quotes(questions, code) for code in questions.areas}
     return {code: each for code, each in found.items() if each}
+
+
+def _iter_statistics(questions: Questions) -> Iterator[Statistic]:
+    for measure, group in (*_VALUES, *_COMPARED):
+        # a release whose noise leaves a group no figure does not have its statistic
+        with suppress(NotPublished):
+            yield questions.read_subject(measure, TOGETHER, [group] if group else ()).statistic
 
 
 def list_quotes(questions: Questions, area_code: str) -> Quotes | None:
     """Return the sentences about an area, or None if no current release has figures for it."""
     quoted = _Quoted(questions, area_code)
     try:
+        release = questions.published.bundles[questions.published.current[quoted.cohort]]
         found = [*quoted.iter_candidates()]
     except NotPublished:
         return None
-    release = questions.published.bundles[questions.published.current[quoted.cohort]]
     said = [each for each in found if isinstance(each, Quote)]
     unsaid = [each for each in found if isinstance(each, str)]
     return Quotes(area_code, quoted.area, release, said, list(dict.fromkeys(unsaid)))
@@ -108,13 +114,16 @@ class _Quoted:
 
     @cached_property
     def cohort(self) -> str:
-        """The newest cohort that the area has a figure for."""
+        """The newest cohort that the area has a figure for. Raises `NotPublished` if it has a row in none."""
         statistic = self.questions.read_subject("ready for school", self.area).statistic
-        return max(
+        found = [
             figure["time_period"]
             for figure in self.questions.list_series(statistic, self.area_code)
             if figure["value"] is not None or figure["time_period"] == min(self.questions.published.current)
-        )
+        ]
+        if not found:
+            raise NotPublished(f"No current release has figures for {self.area}.")
+        return max(found)
 
     @property
     def _about(self) -> dict[str, Any]:
@@ -125,7 +134,9 @@ class _Quoted:
         for measure, group in _VALUES:
             yield from self._quote_value(measure, group)
         for one, other in _GROUPS:
-            yield from self._compare(one, self._read("ready for school", other), {"group": other})
+            # whichever of the two is not published is named by `_quote_value`
+            with suppress(NotPublished):
+                yield from self._compare(one, self._read("ready for school", other), {"group": other})
         everyone = self._read("ready for school")
         if self.area != TOGETHER:
             together = Subject(everyone.statistic, self.questions.read_area(TOGETHER), self.cohort)

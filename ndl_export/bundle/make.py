@@ -249,6 +249,11 @@ def _promote(staged: Path, directory: Path) -> Path:
             " or move it away and run again: the same bytes are written from the stored measurements, and nothing is"
             " spent."
         )
+    if signing.PUBLIC_KEY_FILE in differing:
+        raise BundleRefused(
+            f"{place} is signed with another key than this installation's, and is never replaced: put back the right"
+            " signing key"
+        )
     if differing:
         raise BundleRefused(
             f"{place} is published already and is never replaced; this one differs in: {', '.join(differing)}."

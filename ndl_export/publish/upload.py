@@ -127,11 +127,8 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         store,
         sent=(*missing, *replaced),
         there=tuple(name for name in sizes if name not in missing and name not in replaced),
-        removed=tuple(
-            name
-            for name in sorted(store.list_sizes() or {})
-            if (name in _LEADING or name.startswith((f"{SITE_FOLDER}/", f"{API_FOLDER}/"))) and name not in leading
-        ),
+        # In the opposite order, so that nothing leads to a file that is gone.
+        removed=tuple(sorted(_list_leading(store) - leading.keys(), key=_rank_leading, reverse=True)),
         sizes=sizes,
         current=max((each for each in bundles if str(each) not in withdrawn), default=None),
         withdrawn=withdrawn.get(version),
@@ -306,6 +303,21 @@ _LEADING = (
 Files of figures go before all of these."""
 
 
+def _list_leading(store: Store) -> set[str]:
+    """Return the names of the leading files at a place."""
+    folders = (f"{SITE_FOLDER}/", f"{API_FOLDER}/")
+    return {name for name in store.list_sizes() or {} if name in _LEADING or name.startswith(folders)}
+
+
+def _rank_leading(name: str) -> tuple[int, str]:
+    """Return the key that sorts leading files in the order of replacement."""
+    # The list of a release's figures comes before `releases.json`, which leads to it.
+    if name.startswith(documents.FIGURES_FOLDER):
+        return -1 if documents.is_list_of_files(name) else -2, name
+    folder = API_FOLDER if name.startswith(f"{API_FOLDER}/") else name.partition("/")[0]
+    return _LEADING.index(name if name in _LEADING else f"{folder}/"), name
+
+
 def write_leading_files(
     bundles: Mapping[Version, Path],
     synthetic: Mapping[Version, Path],
@@ -335,14 +347,7 @@ def write_leading_files(
     files = [file for path in made for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()]
     found = {file.relative_to(scratch).as_posix(): file for file in files if file.name != documents.MADE_FROM_FILE}
 
-    def rank(name: str) -> tuple[int, str]:
-        # The list of a release's figures comes before `releases.json`, which leads to it.
-        if name.startswith(documents.FIGURES_FOLDER):
-            return -1 if documents.is_list_of_files(name) else -2, name
-        folder = API_FOLDER if name.startswith(f"{API_FOLDER}/") else name.partition("/")[0]
-        return _LEADING.index(name if name in _LEADING else f"{folder}/"), name
-
-    return {name: found[name] for name in sorted(found, key=rank)}
+    return {name: found[name] for name in sorted(found, key=_rank_leading)}
 
 
 _DEFINED = (Path(__file__).parent / "definitions.sql").read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Commands about published figures that need nothing else: `check-claim`, `check-answer`, `mcp` and `serve`."""
 
 import json
+import re
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterator
@@ -19,8 +20,33 @@ from ndl_export.answers.questions import Questions
 from ndl_export.facts.check_answer import NOT_CHECKED, list_unproved
 from ndl_export.facts.known_publishers import UnknownPublisher
 from ndl_export.facts.row_hashes import check_answer as find_problems
+from ndl_export.files import signing
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show_progress, stop
+
+
+def _read_signer(text: str) -> str:
+    if re.fullmatch("[0-9a-f]{64}", text):
+        return text
+    try:
+        return signing.compute_fingerprint(Path(text).read_bytes())
+    except OSError:
+        raise ValueError(f"{text} is neither a file nor a fingerprint (SHA-256, 64 digits)") from None
+
+
+def _get_known_publishers() -> Path:
+    """Return the file of this user that remembers the keys of publishers."""
+    return Path(click.get_app_dir("readiness")) / "known_publishers.json"
+
+
+_signers = click.option(
+    "--signer",
+    "signers",
+    multiple=True,
+    type=options.Checked("signer", _read_signer),
+    help="Public key (PEM) of the expected signer, or its fingerprint, obtained by another channel. Without it, the key"
+    " of the first reading is remembered and expected.",
+)
 
 
 @contextmanager
@@ -28,7 +54,7 @@ def _open_published(place: str, signers: Collection[str]) -> Iterator[Published]
     with ExitStack() as stack:
         try:
             with show_progress(f"Reading {place}"):
-                published = stack.enter_context(open_published(place, signers, options.get_known_publishers()))
+                published = stack.enter_context(open_published(place, signers, _get_known_publishers()))
         except (NothingReleased, UnknownPublisher, ValueError) as error:
             stop(str(error))
         yield published
@@ -50,7 +76,7 @@ def _add_parts(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("place")
 @click.option("--claim", "file", type=options.FILE, help="The claim as YAML or JSON, instead of options.")
 @_add_parts
-@options.signers
+@_signers
 @click.option("--evidence", is_flag=True, help="Add the evidence for the figures, for check-answer, to --json.")
 @options.as_json
 def check(place: str, file: Path | None, signers: Collection[str], evidence: bool, **parts: Any) -> None:
@@ -124,7 +150,7 @@ def _describe_check(file: Path, problems: list[str], unproved: list[str], signer
     help="stdio, for a client that starts the server, or http.",
 )
 @options.add_listening_options(8081)
-@options.signers
+@_signers
 def mcp(place: str, transport: str, host: str, port: int, signers: Collection[str]) -> None:
     """Serve published figures to agents (Model Context Protocol).
 
@@ -157,7 +183,7 @@ class _WithoutPandas:
 @click.command()
 @click.argument("release_directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options.add_listening_options(8080)
-@options.signers
+@_signers
 def serve(release_directory: Path, host: str, port: int, signers: Collection[str]) -> None:
     """Answer queries for published figures over HTTP.
 
@@ -178,7 +204,7 @@ def serve(release_directory: Path, host: str, port: int, signers: Collection[str
         stop(f"nothing can listen at {host}:{port}. The service was not started: choose another --host or --port")
     with listening:
         with show_progress(f"Reading {release_directory}"):
-            latest = Latest(release_directory, signers, options.get_known_publishers())
+            latest = Latest(release_directory, signers, _get_known_publishers())
             try:
                 found = latest.count_releases()
             except (UnknownPublisher, ValueError) as error:

@@ -1,6 +1,5 @@
 """Types of argument, and options with one meaning in every command."""
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,34 +81,6 @@ as_html = click.option(
 )
 everything = click.option("--all", "everything", is_flag=True, help="Show everything, not only the first lines.")
 yes = click.option("--yes", is_flag=True, help="Go ahead. Without it, the command only says what it would do.")
-
-
-def _read_signer(text: str) -> str:
-    if re.fullmatch("[0-9a-f]{64}", text):
-        return text
-    # imported here because it loads the cryptography library, which most commands do not need
-    from ndl_export.files import signing
-
-    try:
-        return signing.compute_fingerprint(Path(text).read_bytes())
-    except OSError:
-        raise ValueError(f"{text} is neither a file nor a fingerprint (SHA-256, 64 digits)") from None
-
-
-def get_known_publishers() -> Path:
-    """Return the file of this user that remembers the keys of publishers."""
-    return Path(click.get_app_dir("readiness")) / "known_publishers.json"
-
-
-signers = click.option(
-    "--signer",
-    "signers",
-    multiple=True,
-    type=Checked("signer", _read_signer),
-    help="Public key (PEM) of the expected signer, or its fingerprint, obtained by another channel. Without it, the key"
-    " of the first reading is remembered and expected.",
-)
-
 
 _OPTIONS: Mapping[str, tuple[click.ParamType, str, dict[str, Any]]] = {
     "--cohort": (COHORT, "Academic year of the assessment, as 202425 or 2024/25{}.", {}),

@@ -335,15 +335,14 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(
     seen = """
     () => { const at = document.activeElement, style = getComputedStyle(at), box = at.getBoundingClientRect();
       const line = at.getClientRects()[0], middle = document.elementFromPoint(line.left + 8, line.top + 10);
-      return { which: [...document.querySelectorAll('a, select, summary, .frame[tabindex]')].indexOf(at),
+      return { which: [...document.querySelectorAll('a, button, select, summary, .frame[tabindex]')].indexOf(at),
         outlined: style.outlineStyle === 'solid' && parseFloat(style.outlineWidth) >= 3,
         inView: box.top >= 0 && box.bottom <= innerHeight && box.left >= 0 && box.right <= innerWidth,
         uncovered: at === middle || at.contains(middle) }; }
     """
     with opened(browser, whole.site, name, width=width) as page:
-        shown = page.evaluate(
-            "[...document.querySelectorAll('a, select, summary, .frame[tabindex]')].map(each => each.checkVisibility())"
-        )
+        stops = "a, button, select, summary, .frame[tabindex]"
+        shown = page.evaluate(f"[...document.querySelectorAll('{stops}')].map(each => each.checkVisibility())")
         wanted = [place for place, visible in enumerate(shown) if visible]
         reached = []
         for _ in wanted:

@@ -98,7 +98,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        publish_bundle(Home(tmp_path / "home").get_cohort(COHORT), keys, VERSION, COUNCILS)
+        publish_bundle(Home(tmp_path / "home").get_cohort(COHORT), keys, VERSION)
 
 
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
@@ -108,7 +108,9 @@ MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
 def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: Path, keys: KeyRing) -> None:
     home = make_home(tmp_path, 3000, COUNCILS, **MISSING)
     note_linked(home, COHORT, COUNCILS)  # otherwise the sources that are due hold the release
-    write_json(home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, missing=MISSING))})
+    write_json(
+        home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, councils=COUNCILS, missing=MISSING))}
+    )
     for family in FAMILIES:
         measure_family(home.get_cohort(COHORT), keys, family, VERSION)
     bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION)

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from assets.home.paths import CohortStore
 from assets.linkage import children
-from assets.release import measure as release
+from assets.release import bundle, measure as release, tabulate
 from ndl_export.tables import FAMILIES
 from privacy.release import child_table, session, statement
 from privacy.release.mechanism import OPENDP, OpenDPNoise
@@ -94,12 +94,13 @@ def _leaking_count() -> Iterator[None]:
 def _suppressing() -> Iterator[None]:
     """Withhold rates in tables of fewer than ten children."""
 
-    def publish(store: CohortStore, tables: Mapping[str, pa.Table]) -> Any:
+    def publish(store: CohortStore, made: tuple[tabulate.MeasuredRelease, Mapping[str, pa.Table]]) -> Any:
+        sent, tables = made
         few = {f: pq.read_metadata(store.get_confidential_path(f)).num_rows < 10 for f in FAMILIES}
         of_few = {table.name for family, is_few in few.items() if is_few for table in FAMILIES[family].tables}
-        return {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
+        return sent, {name: _withheld(table) if name in of_few else table for name, table in tables.items()}
 
-    with _publishing(release, "tabulate", publish):
+    with _publishing(bundle, "tabulate_what_was_sent", publish):
         yield
 
 
