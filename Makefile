@@ -19,7 +19,7 @@ KINDS := test-unit test-integration test-e2e test-faults test-privacy test-brows
 
 .DEFAULT_GOAL := help
 .PHONY: help setup synthetic demo test test-all test-rest test-dates $(KINDS) audit lint format docs \
-	site-docs pictures bench bench-guard bench-linkage ui validators council-wheel council-zip clean-demo \
+	site-docs pictures bench bench-guard bench-linkage bench-missed-links ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files images
 
 help:  ## this list
@@ -125,6 +125,9 @@ BENCHED := .bench/sets/dataset1.csv .bench/sets/pp_b.parquet .bench/anonlink/.sy
 
 bench-linkage: setup $(BENCHED)  ## our linkage beside others', on public sets, into docs/bench-linkage.md
 	$(RUN) python -m bench.linkage .bench/sets $(BENCH_SETS) --page docs/bench-linkage.md
+
+bench-missed-links: setup  ## linkage error in the figures and what a review does: the tables of docs/linkage-error.md
+	$(RUN) python -m bench.missed_links $(if $(MADE),--made $(MADE))
 
 .bench/%/.synced: bench/linkage/rivals/%.txt | setup
 	$(UV) venv --quiet --clear --python $(PYTHON) .bench/$*

@@ -1,18 +1,18 @@
 """Compares linkage error in the figures with the truth.
 
-    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 40] [--made gecko=FOLDER ...]
-        [--worlds NAMES] [--only NAME ...]
+    python -m bench.missed_links [--children 26000] [--seeds 1 2] [--releases 8] [--made gecko=FOLDER ...]
+        [--only NAME ...]
 
 Prints how many links are missed and how many the estimate says, and for each headline row how far off the published
 figure is and how often its interval contains the truth. Each of `populations` is linked once per seed, and its children
-are released this many times, each time with fresh noise. With names for `worlds`, a world and a hard world per seed are
-added. `missed.VISIBLE` is fitted anew for each hand (the first word of a population's name), without its populations.
-The last table has the worst population of each row.
+are released this many times, each time with fresh noise, and with and without a clerical review. `missed.VISIBLE` and
+`missed.WIDER` are fitted anew for each hand (the first word of a population's name), without its populations. The last
+tables have the worst population of each row, and what a review does.
 """
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -22,21 +22,33 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assets.release.linkage_error import correct_estimates
+from assets.release.linkage_error import Review, correct_estimates
 from assets.release.noise_workload import BlockFigures, build_block_figures
 from assets.release.planning import plan_family
 from bench.populations import SOURCES, list_populations, select_two_year_reviews
 from ndl_export.tables import pupil
 from ndl_export.tables.model import FSM, UNKNOWN, Block, ShareBlock
 from ndl_export.tables.pupil import BOTH, HV_ONLY, NEITHER, NONE, SETTING_ONLY, UNSEARCHABLE
+from privacy.doors.database import open_in_memory
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios
 from privacy.keys import KeyRing
 from privacy.linkage import missed
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NEAR as NEAR_CELLS
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
+from privacy.linkage.review import (
+    NEAR,
+    NO_REVIEW,
+    NO_SETTING,
+    OTHER,
+    Decision,
+    ReviewPairs,
+    build_reviewed_sql,
+    name_stratum,
+    plan_review,
+)
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan
@@ -58,6 +70,8 @@ _HEADLINE = frozenset(
     )
 )
 _ROUNDING = 1e-6
+_OVERLOOKED = 0.02
+"""Share of the children known to a service whom its reviewers overlook."""
 _OF_CENSUS = {
     "fsm": ("fsm_eligible", {"Y": FSM.categories[0], "N": FSM.categories[1]}, (0.22, 0.78)),
     "ethnic_group": ("ethnicity", MAJOR_GROUP, None),
@@ -71,19 +85,29 @@ def main() -> None:
     options = _read_options()
     chosen = {
         name: frames_of
-        for name, frames_of in list_populations(options.children, dict(options.made), options.worlds).items()
+        for name, frames_of in list_populations(options.children, dict(options.made)).items()
         if not options.only or name in options.only
     }
     linked = {(name, seed): link_frames(chosen[name](seed)) for name in chosen for seed in options.seeds}
     found: dict[str, pd.DataFrame] = {}
+    wider_of = {key: _count_wider(own) for key, own in linked.items()}
     for (name, seed), own in linked.items():
-        others = [each for (other, _), each in linked.items() if _get_hand(other) != _get_hand(name)]
-        with mock.patch.object(missed, "VISIBLE", _fit_visible(others) or missed.VISIBLE):
+        others = [key for key in linked if _get_hand(key[0]) != _get_hand(name)]
+        visible = _fit_visible([linked[key] for key in others]) or missed.VISIBLE
+        near, far = (sum(wider_of[key][part] for key in others) for part in (0, 1))
+        wider = near / far if far >= _ENOUGH_NEAR else missed.WIDER
+        with mock.patch.multiple(missed, VISIBLE=visible, WIDER=wider):
             _tell_rates(f"{name}, seed {seed}", own)
             found[f"{name}, seed {seed}"] = list_headline_rows(own, options.releases, seed)
-    for name, rows in found.items():
+    without, with_review = (
+        {name: rows[rows.reviewed == reviewed] for name, rows in found.items()} for reviewed in (False, True)
+    )
+    for name, rows in without.items():
         _tell_rows(name, rows)
-    _tell_worst(found)
+    _tell_worst(without)
+    print("\nAfter a clerical review:")
+    _tell_worst(with_review)
+    _tell_review(linked, without, with_review)
 
 
 def _get_hand(name: str) -> str:
@@ -94,7 +118,7 @@ def _read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--children", type=int, default=26_000)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--releases", type=int, default=40)
+    parser.add_argument("--releases", type=int, default=8)
     parser.add_argument(
         "--made",
         type=_make,
@@ -102,7 +126,6 @@ def _read_options() -> argparse.Namespace:
         default=[],
         help="gecko=FOLDER or pseudopeople=FOLDER: a folder a seed",
     )
-    parser.add_argument("--worlds", type=Path, help="Parquet file with first_name and surname")
     parser.add_argument("--only", nargs="+", default=[], help="names of populations")
     return parser.parse_args()
 
@@ -114,13 +137,25 @@ def _make(option: str) -> tuple[str, Path]:
 
 @dataclass(frozen=True)
 class Linked:
-    """One row per pupil.
+    """Pupils, and what a clerical review draws from.
 
-    Columns: council, true child and cell; for each service and the school census, whether it truly has the pupil and
-    whether it was found to; and the pupil's characteristics, in truth and as found.
+    `pupils` has one row each. Columns: council, true child and cell; for each service and the school census, whether it
+    truly has the pupil and whether it was found to; and the pupil's characteristics, in truth and as found. `known` has
+    the children of which a council's service has a record: source, council, child.
     """
 
     pupils: pd.DataFrame
+    links: pa.Table
+    pairs: ReviewPairs
+    known: pd.DataFrame
+
+    def draw_review(self, key: bytes, children: int | None = None) -> pd.DataFrame:
+        """Return the rows of a review's sample, with `match`: whether the service knows the child."""
+        rows = self.pairs.sample(self.links, children or len(self.pupils), key).to_pandas()
+        rows = rows.merge(self.pupils[["child_id", "child"]], on="child_id")
+        asked = rows.rename(columns={"other_source": "source"})[["source", "other_council", "child"]]
+        known = pd.MultiIndex.from_frame(self.known)
+        return rows.assign(match=pd.MultiIndex.from_frame(asked).isin(known))
 
     def count_cells(self) -> Array:
         return np.bincount(self.pupils.cell, minlength=len(CELLS)).astype(float)
@@ -143,6 +178,7 @@ class Linked:
         )
 
 
+_NEAR_CELLS = [CELLS.index(cell) for cell in NEAR_CELLS]
 _ENOUGH_NEAR = 40
 _ENOUGH_POINTS = 6
 """Populations are fitted to if this many missed links are near, and if there are this many of them."""
@@ -166,15 +202,27 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
     return tuple(np.linalg.lstsq(np.stack(x, axis=1), y, rcond=None)[0].tolist())
 
 
+def _count_wider(linked: Linked) -> tuple[int, int]:
+    """Return, of pupils linked to one service whose link to the other is missed and not near, those near at the
+    review's lower weight, and all."""
+    p, rows = linked.pupils, linked.draw_review(b"", children=1)
+    far = p.health & p.setting & (p.found_health ^ p.found_setting) & ~p.cell.isin(_NEAR_CELLS)
+    strata = [name_stratum(service, NEAR) for service in (NO_REVIEW, NO_SETTING)]
+    return int((far & p.child_id.isin(rows.child_id[rows.stratum.isin(strata)])).sum()), int(far.sum())
+
+
 def link_frames(frames: Frames) -> Linked:
-    agreement = Agreement()
+    agreement, pairs = Agreement(), ReviewPairs()
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
-        result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement,))
-    return describe(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
+        result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement, pairs))
+    pupils = describe(frames, result.links.to_pandas(), agreement.count_children(result.links).to_pandas())
+    held = [frames[source].assign(source=source)[["source", "council", "child"]] for source in (_SETTINGS, _HEALTH)]
+    return Linked(pupils, result.links, pairs, pd.concat(held).drop_duplicates())
 
 
-def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked:
+def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the pupils as in `Linked`."""
     frames = {**frames, _HEALTH: select_two_year_reviews(frames), _CENSUS: _add_characteristics(frames[_CENSUS])}
     rows = {s: links[links.source == s].merge(f, on=["council", "row_key"]) for s, f in frames.items()}
     pupils = rows[_PUPILS].drop_duplicates("child_id")[["child_id", "council", "child"]].reset_index(drop=True)
@@ -189,7 +237,7 @@ def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> Linked
     pupils["cell"] = told.cell.fillna(0).astype(int)
     pupils["joined"] = told.joined.fillna(0).astype(int)
     pupils["too_little"] = told.too_little.fillna(False).astype(bool)
-    return Linked(pupils)
+    return pupils
 
 
 def _add_characteristics(census: pd.DataFrame) -> pd.DataFrame:
@@ -236,13 +284,29 @@ def list_headline_rows(linked: Linked, releases: int, seed: int) -> pd.DataFrame
     truth = Estimates(plan, measure(plan, count_cells(_build_table(linked, seed, ""), plan), NoNoise()))
     counts = count_cells(_build_table(linked, seed, "found_"), plan)
     blocks = [(name, block, _compute_figures(block, plan, councils)) for name, block in _iter_headline_blocks()]
-    rows: list[_Row] = []
-    for _ in range(releases):
+    found = []
+    for release in range(releases):
         as_linked = Estimates(plan, measure(plan, counts, OpenDPNoise(compute_charge(plan))))
-        published = Remembered(correct_estimates(plan.family, as_linked))
-        for name, block, figures in blocks:
-            rows += _iter_rows(name, block, figures, truth, as_linked, published)
-    return pd.DataFrame(rows, columns=["row", "truth", "as_linked", "published", "held", "half_width"])
+        review = _measure_review(linked, f"{seed}/{release}".encode())
+        for reviewed in (False, True):
+            published = Remembered(correct_estimates(plan.family, as_linked, review if reviewed else None))
+            rows = [row for block in blocks for row in _iter_rows(*block, truth, as_linked, published)]
+            found.append(pd.DataFrame(rows, columns=_ROW_COLUMNS).assign(reviewed=reviewed))
+    return pd.concat(found, ignore_index=True)
+
+
+def _measure_review(linked: Linked, key: bytes) -> Review:
+    """Return a review drawn with this key: its plan and noisy tallies."""
+    policy, drawn = load_policy(), linked.draw_review(key)
+    overlooked = np.random.default_rng([*key]).random(len(drawn)) < _OVERLOOKED
+    drawn["decision"] = np.where(drawn.match & ~overlooked, Decision.MATCH, Decision.OTHER)
+    with open_in_memory() as con:
+        con.register("pairs", drawn.drop(columns="decision"))
+        con.register("decided", drawn[["pair", "decision"]])
+        con.register("children", linked.pupils[["child_id"]])
+        table = con.sql(build_reviewed_sql()).to_arrow_table()
+    plan = plan_review(len(linked.pupils), policy.review_rho, policy.delta, 1)
+    return plan, measure(plan, count_cells(table, plan), OpenDPNoise(compute_charge(plan)))
 
 
 def _iter_headline_blocks() -> Iterator[tuple[str, Block]]:
@@ -265,6 +329,7 @@ def _compute_figures(block: Block, plan: Plan, councils: Sequence[str]) -> Block
 
 
 _Row = tuple[str, float, float, float, bool, float]
+_ROW_COLUMNS = ["row", "truth", "as_linked", "published", "held", "half_width"]
 
 
 def _iter_rows(
@@ -329,6 +394,27 @@ def _tell_worst(by_population: dict[str, pd.DataFrame]) -> None:
         bias = f"{off[worst]:+.1%} | {worst} | {off.abs().median():.1%}"
         lines.append((means.held[least], f"| {row} | {held} | {bias} | {wide.mean():.1%} |"))
     print("\n".join(line for _, line in sorted(lines)))
+
+
+def _tell_review(
+    linked: Mapping[tuple[str, int], Linked],
+    without: Mapping[str, pd.DataFrame],
+    with_review: Mapping[str, pd.DataFrame],
+) -> None:
+    """Print the size of a review in each population and, by row, what it does to bias, coverage and half-width."""
+    print("\n### What a clerical review does\n\nBefore, after.\n\n| population | pairs | children | row |", end="")
+    print(" bias and held | after | half-width after | relative |\n" + "|---" * 8 + "|")
+    for (name, before), after, own in zip(without.items(), with_review.values(), linked.values(), strict=True):
+        drawn = own.draw_review(b"")
+        searched = drawn.stratum.str.endswith(OTHER)
+        size = f"{(~searched).sum()} | {drawn.child_id[searched].nunique()}"
+        for row in before.row[before.row.isin(_HEADLINE)].unique():
+            means = [
+                each[each.row == row][["truth", "published", "held", "half_width"]].mean() for each in (before, after)
+            ]
+            shown = [f"{each.published / each.truth - 1:+.1%}, {each.held:.0%}" for each in means]
+            ratio = means[1].half_width / means[0].half_width
+            print(f"| {name} | {size} | {row} | {shown[0]} | {shown[1]} | {means[1].half_width:.1f} | {ratio:.2f} |")
 
 
 def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:

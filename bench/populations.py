@@ -3,7 +3,7 @@
 Frames use the contracts' column names, with `child` (the truth), `council` and `row_key`. Linkage errors differ between
 kinds of population, so each one's errors have a different origin: the synthetic extracts, the tests' stress extracts,
 children corrupted by gecko, the people of pseudopeople, names that one service transliterates differently, a council
-whose records lack postcodes, and worlds whose errors are drawn anew for each seed.
+whose records lack postcodes, and two generators whose rates of error are drawn anew for each seed.
 """
 
 import tempfile
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench import worlds
+from bench import redrawn, worlds
+from bench.names import draw_public_names
 from sources.reference.code_lists import MAJOR_GROUP
 from sources.synthetic import generate
 from tests.support import independent
@@ -38,14 +39,14 @@ _FEW_NEITHER = 0.12
 """Share kept of the children known to no service, in the population in which these are few."""
 
 
-def list_populations(
-    children: int, folders: Mapping[str, Path], names: Path | None = None
-) -> Mapping[str, Callable[[int], Frames]]:
+def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str, Callable[[int], Frames]]:
     """Return a function for each population that makes it from a seed.
 
-    `folders` maps the name of a population to a folder with one subfolder per seed (`_read`). With a file of `names`,
-    the populations of `worlds` are added. The name up to the first comma says whose hand the errors are.
+    `folders` maps the name of a population to a folder with one subfolder per seed (`_read`). The name up to the first
+    comma says whose hand the errors are.
     """
+    names = draw_public_names()
+    world, extracts = partial(worlds.draw_world, names, children), partial(redrawn.draw_extracts, names, children)
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": draw_synthetic,
         "pilot, few seen by neither": lambda seed: _remove_seen_by_neither(draw_synthetic(seed), seed),
@@ -57,11 +58,13 @@ def list_populations(
             children, seed, slips_of={LARGEST: 3.0}
         ),
         "independent": lambda seed: _draw_independent(children, seed),
+        "world": world,
+        "world, hard": partial(world, factor=worlds.HARD),
+        "world, errors go together": partial(world, together=worlds.TOGETHER),
+        "redrawn": extracts,
+        "redrawn, hard": partial(extracts, factor=redrawn.HARD),
+        "redrawn, errors go together": partial(extracts, factor=1.5, together=redrawn.TOGETHER),
     }
-    if names:
-        made["world"] = partial(worlds.draw_world, names, children)
-        made["world, hard"] = partial(worlds.draw_world, names, children, factor=worlds.HARD)
-        made["world, errors go together"] = partial(worlds.draw_world, names, children, together=worlds.TOGETHER)
     for name, folder in folders.items():
         made[name] = partial(_read, folder)
     return made

@@ -3,11 +3,10 @@
 A seed draws, each within a range, the rate of every kind of error (`RATES`), how careless each service is, the share of
 children seen by each, how far the errors of one child go together (a gamma factor for each child, the same in every
 record), and how often a wrong name is the family's own, written alike in every record of a service. No code of the
-synthetic extracts or of the tests' extracts is used. Names come from any Parquet file with first_name and surname.
+synthetic extracts or of the tests' extracts is used.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -47,9 +46,12 @@ _EDUCATION = ("eyfsp", "school_census")
 Draw = Callable[[int], NDArray[np.bool_]]
 
 
-def draw_world(names: Path, children: int, seed: int, factor: float = 1.0, together: float | None = None) -> Frames:
+def draw_world(
+    names: pd.DataFrame, children: int, seed: int, factor: float = 1.0, together: float | None = None
+) -> Frames:
     """Return the four linked sources of a world, in contract columns, with child, council and row_key.
 
+    `names` has columns first_name and surname.
     `factor` multiplies all rates; `together` is how much the children's factors vary, drawn if None.
     """
     rng = np.random.default_rng([77, seed])
@@ -87,17 +89,16 @@ def _scale(rates: dict[str, float], factor: float) -> dict[str, float]:
     return {kind: rate * factor for kind, rate in rates.items()}
 
 
-def _draw_people(rng: np.random.Generator, names: Path, children: int) -> pd.DataFrame:
+def _draw_people(rng: np.random.Generator, names: pd.DataFrame, children: int) -> pd.DataFrame:
     """Return one row per child; 3 in 100 are twins."""
-    known = pd.read_parquet(names)
     home = np.arange(children)
     twin = np.flatnonzero(rng.random(children - 1) < 0.015) + 1
     home[twin] = home[twin - 1]
     council = rng.choice(list(_COUNCILS), children, p=[share for share, _ in _COUNCILS.values()])[home]
     frame = pd.DataFrame({"child": np.arange(children), "council": council})
     frame["sex"] = np.where(rng.random(children) < 0.51, "M", "F")
-    frame["surname"] = rng.choice(known.surname.dropna().to_numpy(object), children)[home]
-    frame["forename"] = rng.choice(known.first_name.dropna().to_numpy(object), children)
+    frame["surname"] = rng.choice(names.surname.dropna().to_numpy(object), children)[home]
+    frame["forename"] = rng.choice(names.first_name.dropna().to_numpy(object), children)
     frame.loc[twin, "forename"] = [f"{one[:1]}{one[::-1]}" for one in frame.forename[twin - 1]]
     frame["date_of_birth"] = (pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, children), "D"))[home]
     frame["postcode"] = _draw_postcodes(rng, frame.council)[home]
@@ -106,7 +107,7 @@ def _draw_people(rng: np.random.Generator, names: Path, children: int) -> pd.Dat
     return frame
 
 
-def _draw_strangers(rng: np.random.Generator, names: Path, children: int) -> pd.DataFrame:
+def _draw_strangers(rng: np.random.Generator, names: pd.DataFrame, children: int) -> pd.DataFrame:
     """Return children who are reviewed here and are no pupils."""
     some = _draw_people(rng, names, int(children * rng.uniform(0.01, 0.06)))
     numbers = np.arange(len(some))
@@ -135,9 +136,9 @@ def _draw_postcodes(rng: np.random.Generator, council: "pd.Series[str]") -> NDAr
     return made
 
 
-def _spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float], names: Path) -> pd.DataFrame:
+def _spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float], names: pd.DataFrame) -> pd.DataFrame:
     """Return the records with errors, each kind at its rate times the child's frailty."""
-    frame, size, known = frame.copy(), len(frame), pd.read_parquet(names)
+    frame, size = frame.copy(), len(frame)
 
     def hit(kind: str) -> NDArray[np.bool_]:
         struck: NDArray[np.bool_] = rng.random(size) < rates[kind] * frame.frailty.to_numpy()
@@ -151,7 +152,7 @@ def _spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float
     frame.loc[cut, "forename"] = [name[: rng.choice(list(_SHORT.values()))] for name in frame.loc[cut, "forename"]]
     initial, other, second, swapped = hit("initial"), hit("renamed"), hit("double"), hit("swapped")
     frame.loc[initial, "forename"] = frame.loc[initial, "forename"].str[:1]
-    surnames = known.surname.dropna().to_numpy(object)
+    surnames = names.surname.dropna().to_numpy(object)
     frame.loc[other, "surname"] = rng.choice(surnames, other.sum())
     frame.loc[second, "surname"] = frame.loc[second, "surname"] + "-" + rng.choice(surnames, second.sum())
     frame.loc[swapped, ["surname", "forename"]] = frame.loc[swapped, ["forename", "surname"]].to_numpy()

@@ -34,7 +34,7 @@ USED_BY = {
         "approve": ("sign_off.approve", "Write a release's decision sheet, and sign it."),
         "budget": ("releases.budget", "Show how much of the privacy budget is spent and left."),
         "link": ("linked.link", "Ask how the records of a cohort were linked."),
-        "review": ("linked.review", "Have people review a sample of links."),
+        "review": ("linked.review", "Have services look for a sample of the pupils who are not linked to them."),
     },
     "Researcher, and whoever answers one": {
         "request": ("requests.request", "Tables on request: draft one, and see how to answer it.")

@@ -31,7 +31,7 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import COLUMNS, OUTSIDE, SHARE, Decision, ReviewPairs
+from privacy.linkage.review import Decision, ReviewPairs, build_reviewed_sql
 from privacy.returns.agreement import Agreement, Fact, Sender, find_new_children_rule, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
 from privacy.row_keys import ROW_KEY, format_row_number, split_number
@@ -39,7 +39,8 @@ from privacy.services import SERVICES
 
 SHEET_FORMAT = "readiness-review-1"
 DECIDES, HANDS_OVER = "decide", "hand over"
-"""What a service does with a row of its sheet: compare it with the other service's row, or show it to that service."""
+"""What a service does with a line of its sheet: say whether it knows the child whom the school shows to it, or show the
+row's child to that service."""
 _NEEDED = ("pair", "decision", "reviewer")
 _PROBLEMS_SHOWN = 20
 _REVIEWERS = 2
@@ -65,14 +66,15 @@ def draw_review(
         # The key of the draw changes only when a release has measured a sample, so nobody can draw again and again
         # until a sample suits.
         number = 1 + len(list_measured_reviews(store))
-        watcher = ReviewPairs(keys.derive_subkey("row", f"review/{store.cohort}/{number}"))
+        watcher = ReviewPairs()
         parameters, children = inputs.read_link_parameters(store)
         extracts = {source: inputs.list_extract_paths(store, source, councils) for source in SERVICES}
         links = pyarrow.parquet.read_table(store.links)
         link(open_readers(store, keys, extracts), links, [watcher], children)
         # Decisions on an earlier sample are about other pairs.
         shutil.rmtree(folder, ignore_errors=True)
-        files.write(folder / "pairs.parquet", encode_table(watcher.sample(links, children), ".parquet"))
+        key = keys.derive_subkey("row", f"review/{store.cohort}/{number}")
+        files.write(folder / "pairs.parquet", encode_table(watcher.sample(links, children, key), ".parquet"))
         sample = Sample(number, inputs.get_delivery_macs(inputs.read_linked_extracts(store)), parameters, children)
         files.write_json(folder / "sample.json", vars(sample))
     # Agreements may have changed, so every sheet is made again from those of today.
@@ -117,8 +119,8 @@ def _select_permitted_pairs(pairs: pa.Table, agreements: Mapping[str, Agreement]
 def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> pa.Table:
     """Return the pairs without those of which a row came in after the day `in_since`.
 
-    A sender could plant a row, and learn from its sheet that another service has such a child. A row came in when the
-    file, or the part, that holds it was read.
+    A sender could plant a row, and learn from its sheet that another service has, or lacks, such a child. A row came in
+    when the file, or the part, that holds it was read.
     """
     days = []
     for source in SERVICES:
@@ -130,11 +132,18 @@ def _drop_new_rows(store: CohortStore, pairs: pa.Table, numbers: RowNumbers) -> 
     pairs = pairs.append_column("source", pa.repeat("eyfsp", pairs.num_rows))
     for prefix in ("", "other_"):
         ends = pa.table({name: pairs[f"{prefix}{name}"] for name in ("source", "council", ROW_KEY)})
+        ends = ends.append_column("pair", pairs["pair"]).filter(pc.is_valid(pc.field(ROW_KEY)))
         part, _ = split_number(numbers.find_numbers(ends).to_numpy())
-        ends = ends.append_column("part", pa.array(part)).append_column("pair", pairs["pair"])
-        known = ends.join(read, ["source", "council", "part"], join_type="inner").select(["pair", "read_on"])
-        joined = pairs.join(known, "pair", join_type="inner")
-        pairs = joined.filter(pc.less_equal(joined["read_on"], joined["in_since"])).select(pairs.column_names)
+        known = (
+            ends.append_column("part", pa.array(part))
+            .join(read, ["source", "council", "part"], join_type="inner")
+            .select(["pair", "read_on"])
+        )
+        joined = pairs.join(known, "pair", join_type="left outer")
+        # Where no record is near, the other service has no row that may be new.
+        is_old = pc.less_equal(joined["read_on"], joined["in_since"])
+        has_row = pc.is_valid(joined[f"{prefix}{ROW_KEY}"])
+        pairs = joined.filter(pc.if_else(has_row, pc.fill_null(is_old, False), True)).select(pairs.column_names)
     return pairs
 
 
@@ -144,20 +153,22 @@ _READ_DAYS = pa.schema(
 
 
 def _iter_sheets(compared: pa.Table, numbers: RowNumbers) -> Iterator[tuple[str, str, bytes]]:
-    """Yield council, source and sheet (CSV) of each sender. The pupil's side decides."""
+    """Yield council, source and sheet (CSV) of each sender. The service decides, and the school hands over."""
     with open_in_memory() as con:
         con.register("compared", compared)
         # Ordered by the pair's id, a hash, so that the order of a sheet says nothing about the strata.
         ends = con.sql(
             f"""
             SELECT pair, council, 'eyfsp' AS source, row_key, other_council || '/' || service AS compare_with,
-                   {quote_text(DECIDES)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
+                   {quote_text(HANDS_OVER)} AS what_to_do, second_review, '' AS decision, '' AS reviewer FROM compared
             UNION ALL
             SELECT pair, other_council, other_source, other_row_key, council || '/education',
-                   {quote_text(HANDS_OVER)}, second_review, '', '' FROM compared ORDER BY ALL
+                   {quote_text(DECIDES)}, second_review, '', '' FROM compared ORDER BY ALL
             """
         ).to_arrow_table()
-    named = [format_row_number(number) for number in numbers.find_numbers(ends).to_pylist()]
+    has_row = pc.is_valid(ends[ROW_KEY]).to_numpy()
+    named = np.full(len(ends), "", object)
+    named[has_row] = [format_row_number(each) for each in numbers.find_numbers(ends.filter(has_row)).to_pylist()]
     ends = ends.set_column(ends.column_names.index(ROW_KEY), "row", pa.array(named, pa.string()))
     senders = ends.select(["council", "source"]).group_by(["council", "source"]).aggregate([])
     for council, source in sorted(tuple(each.values()) for each in senders.to_pylist()):
@@ -204,7 +215,7 @@ def take_review(store: CohortStore, decided: Sequence[Path]) -> Path:
         strata = con.sql(_count_strata_sql()).to_arrow_table().to_pylist()
         report = {"sample": sample.number, "strata": strata, "reviewers": _compute_agreement(con)}
         files.write_json(folder / "report.json", report)
-        files.write(store.reviewed, encode_table(con.sql(_build_reviewed_sql()).to_arrow_table(), ".parquet"))
+        files.write(store.reviewed, encode_table(con.sql(build_reviewed_sql()).to_arrow_table(), ".parquet"))
     return folder / "report.json"
 
 
@@ -250,21 +261,6 @@ SELECT pair, list(decision ORDER BY reviewer) AS each,
   FROM rows WHERE decision <> '' GROUP BY pair
 """
 """SQL for the decided pairs: a disagreement between reviewers counts as undecidable."""
-
-
-def _build_reviewed_sql() -> str:
-    """Return SQL for the measured table: a pair that nobody decided counts as undecidable."""
-    measured = ", ".join(f"{quote_text(stratum)}" for stratum in SHARE)
-    of_service = ", ".join(
-        f"coalesce(max(cell) FILTER (service = {quote_text(service)}), {quote_text(OUTSIDE)}) AS {column}"
-        for service, column in COLUMNS.items()
-    )
-    return f"""
-    SELECT child_id, {of_service} FROM children LEFT JOIN (
-        SELECT child_id, service, stratum || ': ' || coalesce(decision, {quote_text(Decision.UNKNOWN)}) AS cell
-          FROM pairs LEFT JOIN decided USING (pair) WHERE stratum IN ({measured})
-    ) USING (child_id) GROUP BY child_id ORDER BY child_id
-    """
 
 
 def _count_strata_sql() -> str:

@@ -21,7 +21,7 @@ from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
 from privacy.linkage import missed
-from privacy.linkage.review import update_rates
+from privacy.linkage.review import count_missed
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.workload import Cube, Family, Selector
@@ -117,8 +117,11 @@ class Linked:
 
     @cached_property
     def _found(self) -> missed.Missed:
+        return self._estimate_missed(None)
+
+    def _estimate_missed(self, reviewed: missed.Reviewed | None) -> missed.Missed:
         counted = (*self._count(pupil.AGREEMENT.name), *self._count(pupil.CENSUS_JOIN.name))
-        return missed.estimate_rates(*counted, self._seen_by)[0]
+        return missed.estimate_rates(*counted, self._seen_by, reviewed)[0]
 
     @cached_property
     def children(self) -> Mapping[str, float]:
@@ -137,13 +140,10 @@ class Linked:
 
     def estimate_rates(self, review: Review | None) -> missed.Missed:
         """Return rates of missed links (as `missed.RATES`), then of false links, and their covariance."""
-        found, seen_by = self._found, self._seen_by
+        found = self._estimate_missed(count_missed(*review)) if review else self._found
         covariance = np.diag([*np.zeros(len(found.rates)), FALSE_LINK_SD**2])
         covariance[:-1, :-1] = found.covariance
-        rates = np.append(found.rates, FALSE_LINK)
-        if review is None:
-            return missed.Missed(rates, covariance)
-        return missed.Missed(*update_rates(rates, covariance, seen_by.tolist(), *review))
+        return missed.Missed(np.append(found.rates, FALSE_LINK), covariance)
 
     def estimate_factors(self, by: str, factor_sd: float) -> missed.Factors:
         """Return the rates of each category of `by` relative to the overall rates."""

@@ -143,9 +143,9 @@ def _pair_birthdays() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 def _draw_children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     double = rng.random(CHILDREN) < DOUBLE_SURNAMES
-    surnames = _group_by_band("surname", load_name_bands("surname"), _invent_names(rng, RARE_SURNAMES))
+    surnames = _group_by_band("surname", load_name_bands("surname"), invent_names(rng, RARE_SURNAMES))
     surname, other = (_draw_names(rng, surnames, BANDS["surname"]) for _ in range(2))
-    forenames = _group_by_band("forename", load_name_bands("given_name"), _invent_names(rng, RARE_FORENAMES))
+    forenames = _group_by_band("forename", load_name_bands("given_name"), invent_names(rng, RARE_FORENAMES))
     return {
         "surname": np.where(double, np.char.add(np.char.add(surname, "-"), other), surname),
         "forename": _draw_names(rng, forenames, BANDS["forename"]),
@@ -155,7 +155,7 @@ def _draw_children(rng: np.random.Generator) -> dict[str, np.ndarray]:
     }
 
 
-def _invent_names(rng: np.random.Generator, count: int) -> list[str]:
+def invent_names(rng: np.random.Generator, count: int) -> list[str]:
     """Return invented names of two or three syllables."""
     letters = np.array(["".join(rng.choice(list("BCDFGHKLMNPRSTW"), 1)) + rng.choice(list("AEIOU")) for _ in range(60)])
     ends = np.array(

@@ -92,7 +92,7 @@ def rows(store: CohortStore, out: Path, keys: Path) -> None:
 
 @click.group()
 def review() -> None:
-    """Have people review a sample of links."""
+    """Have services look for a sample of the pupils who are not linked to them."""
 
 
 @review.command()
@@ -100,7 +100,7 @@ def review() -> None:
 @_agreements_option
 @options.add_option("--keys")
 def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
-    """Draw a sample of pairs (some 350 in the pilot), and encrypt a sheet to each sender with its own row numbers.
+    """Draw a sample of pupils without a link, and encrypt a sheet to each sender with its own row numbers.
 
     Run again for the same links, it keeps the sample and encrypts new sheets.
     """
@@ -108,7 +108,7 @@ def sample(store: CohortStore, agreements: Path, keys: Path) -> None:
     with show_progress("Linking again"):
         open_home(store.home, keys)
         number, sheets = draw_review(store, known, ring, clock.today())
-    lines = sheets or ["No sheet: no agreement lets two services compare a pair of this sample."]
+    lines = sheets or ["No sheet: no agreement lets two services compare a child of this sample."]
     click.echo("\n".join([f"Sample {number} of cohort {store.cohort}.", *lines]))
     click.echo("Send each sheet to its recipient. Then: readiness review take DECISIONS.csv ...")
 

@@ -115,8 +115,12 @@ SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id I
 """
 
 
-def _select_near_sql(children: int) -> str:
-    """Return SQL: the cells (unit, cell) of pupils not linked to both services, or with a further record near."""
+def build_weighed_sql(children: int) -> str:
+    """Return SQL: common tables of a step after which nothing is merged, for pupils and records without a pupil.
+
+    `merged` (pattern, unit) are the units after the step, `known` (unit, pupil, setting, review) whose records each
+    has, and `weighed` (unit_l, unit_r, weight) the pairs of a pupil and a unit without a pupil that share a token.
+    """
     weights, names = [], set[str]()
     for name, level in zip(model.LEVELS, model.list_level_sql(model.build_splink_settings(children)), strict=True):
         # In the order of the levels' SQL: nothing to compare, then from the strongest to the weakest.
@@ -125,11 +129,8 @@ def _select_near_sql(children: int) -> str:
         names |= set(COMPARED_COLUMN.findall(level))
     columns = ", ".join(f"{name[-1]}.{name[:-2]} AS {name}" for name in sorted(names))
     weight = " + ".join([str(model.convert_to_bits(model.compute_prior(children))), *weights])
-    neither, setting_only, review_only = (cells.CELLS.index(cell) for cell in cells.NOT_LINKED)
-    near_both, near_review, near_setting, review_alone, setting_alone = (cells.CELLS.index(cell) for cell in cells.NEAR)
-    by_chance_both, by_chance_review, by_chance_setting = (cells.CELLS.index(cell) for cell in cells.NEAR_BY_CHANCE)
     return f"""
-    WITH merged AS (
+    merged AS (
         SELECT pattern, coalesce(unit_l, unit) AS unit
           FROM units LEFT JOIN (SELECT unit_l, unit_r FROM decided WHERE kept) ON unit = unit_r
     ), known AS (
@@ -147,7 +148,16 @@ def _select_near_sql(children: int) -> str:
         SELECT unit_l, unit_r, {weight} AS weight
           FROM (SELECT unit_l, unit_r, {columns} FROM pairs
                   JOIN patterns l ON l.pattern = pattern_l JOIN patterns r ON r.pattern = pattern_r)
-    ), found AS (
+    )"""
+
+
+def _select_near_sql(children: int) -> str:
+    """Return SQL: the cells (unit, cell) of pupils not linked to both services, or with a further record near."""
+    neither, setting_only, review_only = (cells.CELLS.index(cell) for cell in cells.NOT_LINKED)
+    near_both, near_review, near_setting, review_alone, setting_alone = (cells.CELLS.index(cell) for cell in cells.NEAR)
+    by_chance_both, by_chance_review, by_chance_setting = (cells.CELLS.index(cell) for cell in cells.NEAR_BY_CHANCE)
+    return f"""
+    WITH {build_weighed_sql(children)}, found AS (
         SELECT unit_l AS unit, bool_or(r.setting) AS s, bool_or(r.review) AS r
           FROM weighed JOIN known r ON r.unit = unit_r WHERE weight >= {NEAR_WEIGHT} GROUP BY unit_l
     )

@@ -23,11 +23,19 @@ v the share of a service's missed links that are near, and w that of pupils miss
 v falls as more is missed and the further errors go together (`VISIBLE`). Both sources are combined by
 `privacy.estimation.update`, which trusts the prior less if they disagree.
 
+The review. A clerical review (`privacy.linkage.review`) draws pupils near a record (at a lower weight) and others. With
+k the share of the links missed that are not near but near at the lower weight, and f the share that reviewers find,
+
+    E found, near a record = f (v + k (1 - v)) M,   E found, others = f (1 - k) (1 - v) M.
+
+Their sum does not depend on v or k, whose deviations have opposite signs in the two.
+
 The constants were fixed on populations whose truth is known (`python -m bench.missed_links`), never on the cohort.
 """
 
 from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +102,14 @@ VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
 VISIBLE_SD = 0.25
 """Standard deviation of these shares in other populations, relative to them."""
+WIDER, WIDER_SD = 0.35, 0.2
+"""Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
+SEARCHED, SEARCHED_SD = 0.94, 0.05
+"""Share of the children known to a service whom its reviewers find, and its standard deviation: in the populations of
+the bench, 1 to 10% of the reviews missed are held by another council. Reviewers overlook few children, because they
+search their own records by name (`docs/clerical-review.md`)."""
+REVIEWED_PRIOR = 4.0
+"""How many times as large the prior's variance counts with a review, which limits the noise in its place."""
 _VISIBLE_RANGE = (0.25, 0.9)
 _TOGETHER_RANGE = (0.3, 1.5)
 _LEAST_NEAR = 12.0
@@ -183,36 +199,79 @@ def estimate_missed(counts: Array, variances: Array) -> Missed:
     )
 
 
-def _share_half(deviations: Array) -> Array:
-    """Return a covariance of which half is common to all and half is separate."""
-    return (np.diag(deviations**2) + np.outer(deviations, deviations)) / 2
+def _share_half(deviations: Array, of: NDArray[np.int64] | None = None) -> Array:
+    """Return a covariance of which half is common to all and half is separate, or common to those with one number."""
+    own = np.arange(len(deviations)) if of is None else of
+    return np.outer(deviations, deviations) * (1 + (own[:, None] == own)) / 2
 
 
-def add_near(prior: Missed, counts: Array, variances: Array, seen_by: Array) -> Missed:
-    """Return the rates after the pupils in `cells.NEAR` are counted.
+class Reviewed(NamedTuple):
+    """Missed links that a clerical review found, in the order of `RATES`, each scaled up from the sample to all pupils.
+
+    Pupils missed by both services count at the first rate alone. Each array is (2, rates): pupils near a record, and
+    others. `variances` are of the noise and of pairs that nobody could decide; `chances` of being in the sample.
+    """
+
+    found: Array
+    variances: Array
+    chances: Array
+
+
+def add_near(
+    prior: Missed, counts: Array, variances: Array, seen_by: Array, reviewed: Reviewed | None = None
+) -> Missed:
+    """Return the rates after the pupils in `cells.NEAR` are counted, and after a clerical review.
 
     `counts` and `variances` are as in `estimate_missed`; `seen_by` (4,) are the children found to be seen by both
     services, the health visitor only, a setting only, and neither.
     """
     found = np.maximum(seen_by, 1.0)
-    net, noise, with_review = count_net(counts, variances, found)
-    visible = _compute_visible(net, found.sum(), compute_together(counts))
-    visible[:, [0, 1, 3]] /= with_review
+    counted, noise, with_review = count_net(counts, variances, found)
+    visible = _compute_visible(counted, found.sum(), compute_together(counts))
+    drawn = np.zeros(len(counted))
+    if reviewed:
+        cells_noise, counted = noise, np.concatenate([counted, *reviewed.found])
+        noise = np.diag(np.concatenate([drawn, *reviewed.variances]))
+        noise[: len(drawn), : len(drawn)] = cells_noise
+        drawn = np.concatenate([drawn, *(1 / reviewed.chances)])
+        prior = replace(
+            prior,
+            covariance=REVIEWED_PRIOR * prior.covariance,
+            far_covariance=REVIEWED_PRIOR * prior.far_covariance,
+        )
     # Links of names that are far apart are rates of their own, followed by the sum of both.
     of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
+    shown = np.concatenate([_show(visible), _show(_FAR_VISIBLE * visible)], axis=2)[:, : len(counted)]
+    shown[:, :, [0, 1, 3, 5, 6, 8]] /= with_review
     before, none = np.concatenate([prior.rates - prior.far, prior.far]), np.zeros_like(prior.covariance)
     spread = np.block([[prior.covariance - prior.far_covariance, none], [none, prior.far_covariance]])
     rates, covariance = before, spread
     for _ in range(_PASSES):
-        expected = (
-            visible
-            * _compute_true(found, of_both @ rates)
-            @ np.hstack([np.eye(len(RATES)), _FAR_VISIBLE * np.eye(len(RATES))])
-        )
-        likely = _share_half(VISIBLE_SD * np.maximum(expected @ rates, 0.0))
-        rates, covariance = update_estimate(before, spread, expected, net, noise + likely)
+        expected, *off = shown * np.tile(_compute_true(found, of_both @ rates), 2)
+        likely = np.diag(drawn * np.maximum(expected @ rates, 0.0))
+        for each in off:
+            likely += _share_half(each @ np.maximum(rates, 0.0), np.arange(len(counted)) % len(RATES))
+        rates, covariance = update_estimate(before, spread, expected, counted, noise + likely)
     covariance = of_both @ covariance @ of_both.T
     return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+
+
+def _show(visible: Array) -> Array:
+    """Return the share of the links missed, by rate, that count in each tally, and how far it may be off.
+
+    (1 + sources of error, tallies, rates). The tallies are the cells, then those of a review: near, and others.
+    """
+    near, every, none = np.diag(visible.sum(axis=0)), np.eye(len(RATES)), np.zeros_like(visible)
+    wider = near + WIDER * (every - near)
+    of_visible, of_wider = VISIBLE_SD * SEARCHED * (1 - WIDER) * near, WIDER_SD * SEARCHED * (every - near)
+    return np.stack(
+        [
+            np.vstack([visible, SEARCHED * wider, SEARCHED * (every - wider)]),
+            np.vstack([VISIBLE_SD * visible, of_visible, -of_visible]),
+            np.vstack([none, of_wider, -of_wider]),
+            np.vstack([none, SEARCHED_SD * wider, SEARCHED_SD * (every - wider)]),
+        ]
+    )
 
 
 def count_net(counts: Array, variances: Array, seen_by: Array) -> tuple[Array, Array, float]:
@@ -412,12 +471,17 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
 
 
 def estimate_rates(
-    counts: Array, variances: Array, joins: Array, join_variances: Array, seen_by: Array
+    counts: Array,
+    variances: Array,
+    joins: Array,
+    join_variances: Array,
+    seen_by: Array,
+    reviewed: Reviewed | None = None,
 ) -> tuple[Missed, Unjoined]:
-    """Estimate the rates from all there is: `counts` by `CELLS`, `joins` by `JOINS`, and `seen_by` as in `add_near`."""
+    """Estimate the rates from all there is: `counts` by `CELLS`, `joins` by `JOINS`, and the rest as in `add_near`."""
     prior, apart = estimate_missed(counts, variances), estimate_unjoined(joins, join_variances)
     prior = replace(prior, rates=prior.rates + apart.rates, covariance=prior.covariance + apart.covariance)
-    return add_near(prior, counts, variances, seen_by), apart
+    return add_near(prior, counts, variances, seen_by, reviewed), apart
 
 
 SERVICES = ("both at once", "review", "setting")

@@ -20,7 +20,18 @@ from ndl_export.files.signing import get_public_pem
 from privacy.doors import clock
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.review import CONTROLS, SAMPLED, ReviewPairs, compute_chances
+from privacy.linkage.review import (
+    ATTRIBUTE,
+    CONTROLS,
+    NEAR,
+    NEITHER,
+    NO_REVIEW,
+    OTHER,
+    SAMPLED,
+    ReviewPairs,
+    compute_chances,
+    name_stratum,
+)
 from privacy.services import SERVICES
 from tests.support.installation.commands import invoke
 from tests.support.linkage import stress
@@ -31,12 +42,14 @@ from tests.support.returns.agreements import Recipients, format_terms, write
 TAKEN, TODAY = dt.date(2026, 11, 1), clock.today()
 """Day on which every delivery was taken, and today."""
 Watched = tuple[ReviewPairs, pa.Table]
+KEY = b"k" * 32
+MEASURED = [name_stratum(*stratum) for stratum in SAMPLED]
 
 
 @pytest.fixture(scope="module")
 def watched(keys: KeyRing) -> Watched:
     """A linkage of records with many slips that was watched, and its links."""
-    watcher, extracts = ReviewPairs(b"k" * 32), tokenise_frames(stress.draw_extracts(CHILDREN, 7, slips=6.0), keys)
+    watcher, extracts = ReviewPairs(), tokenise_frames(stress.draw_extracts(CHILDREN, 7, slips=6.0), keys)
     return watcher, link(extracts, watchers=[watcher], children=CHILDREN).links
 
 
@@ -87,41 +100,72 @@ def write_decisions(folder: Path, rows: list[tuple[str, str, str]]) -> Path:
 # The sample
 
 
-def test_a_child_is_in_one_pair_of_each_service_and_strata_are_filled_as_far_as_they_go(watched: Watched) -> None:
+def test_a_child_is_in_one_stratum_and_strata_are_filled_as_far_as_they_go(watched: Watched) -> None:
     """Where all of a stratum are wanted, all are drawn; controls are as many as there should be, or there are."""
     watcher, links = watched
-    found = watcher.sample(links, CHILDREN).to_pandas()
+    found = watcher.sample(links, 1, KEY).to_pandas()
     assert found.pair.is_unique
     assert not found.duplicated(["child_id", "service"]).any()
-    assert found.groupby(["other_source", "other_council", "other_row_key"]).size().max() <= 2
-    assert set(compute_chances(CHILDREN).values()) == {1.0}
+    assert set(compute_chances(1).values()) == {1.0}
+    measured = found[found.stratum.isin(MEASURED)]
+    assert (measured.groupby("child_id").stratum.nunique() == 1).all()
     by_stratum = found.groupby(["service", "stratum"]).agg(there=("stratum_pairs", "max"), drawn=("pair", "size"))
-    assert {stratum for _, stratum in by_stratum.index} == {*SAMPLED, *CONTROLS}
+    assert {stratum for _, stratum in by_stratum.index} == {*MEASURED, *CONTROLS}
     for (_, stratum), row in by_stratum.iterrows():
-        assert row.drawn == (row.there if stratum in SAMPLED else min(row.there, CONTROLS[stratum]))
+        assert row.drawn == (row.there if stratum in MEASURED else min(row.there, CONTROLS[stratum]))
     assert found.groupby(["service", "stratum"]).weight.sum().tolist() == pytest.approx(by_stratum.there.tolist())
 
 
-def test_the_sample_is_a_function_of_key_and_links_and_of_a_pairs_own_pupil(watched: Watched) -> None:
-    """A thinner sample is a part of the fuller one, and without one pupil every other measured pair stays as it was."""
+def test_every_pupil_without_a_link_is_in_the_frame_and_has_a_row_to_compare_if_one_is_near(watched: Watched) -> None:
     watcher, links = watched
-    whole = watcher.sample(links, CHILDREN)
-    assert whole.equals(watcher.sample(links, CHILDREN))
-    thin = watcher.sample(links, 100 * CHILDREN).filter(pc.field("stratum").isin(list(SAMPLED)))
+    found = watcher.sample(links, 1, KEY).to_pandas()
+    sources = links.to_pandas().groupby("child_id").source.agg(set)
+    pupils = sources[sources.map(lambda of: "eyfsp" in of)]
+    for service, source in (("health", "hv_reviews"), ("settings", "early_years_census")):
+        without = pupils.index[~pupils.map(lambda of, source=source: source in of)]
+        drawn = found[(found.service == service) & found.stratum.isin(MEASURED)]
+        assert {*drawn.child_id} == {*without}
+        assert (drawn.other_source == source).all()
+    one = found[found.stratum.str.startswith(NO_REVIEW)]
+    assert (one.other_row_key.notna() == one.stratum.str.endswith(NEAR)).all()
+    both = found[found.stratum.str.startswith(NEITHER)]
+    assert (both.groupby("child_id").size() == 2).all()
+    searched = found[found.stratum.str.endswith(OTHER)]
+    assert searched.other_row_key.isna().all()
+    assert (searched.other_council == searched.council).all()
+
+
+def test_the_sample_is_a_function_of_key_and_links_and_of_a_pupil(watched: Watched) -> None:
+    """A thinner sample is a part of the fuller one. A pupil linked to neither service is drawn for both or none.
+    Without one pupil every other measured pair stays as it was."""
+    watcher, links = watched
+    whole = watcher.sample(links, CHILDREN, KEY)
+    assert whole.equals(watcher.sample(links, CHILDREN, KEY))
+    assert not whole.equals(watcher.sample(links, CHILDREN, b"other"))
+    thin = watcher.sample(links, 30 * CHILDREN, KEY).filter(pc.field("stratum").isin(MEASURED))
     assert 0 < thin.num_rows < whole.num_rows / 3
     assert {*thin["pair"].to_pylist()} <= {*whole["pair"].to_pylist()}
-    full = watcher.sample(links, 10 * CHILDREN)
-    gone = full["child_id"][0].as_py()
+    both = whole.filter(pc.starts_with(pc.field("stratum"), NEITHER)).to_pandas()
+    assert (both.groupby("child_id").service.nunique() == 2).all()
+    gone = whole.filter(pc.field("stratum").isin(MEASURED))["child_id"][0].as_py()
     kept = links.filter(pc.not_equal(links["child_id"], gone))
-    fewer = watcher.sample(kept, 10 * CHILDREN).filter(pc.field("stratum").isin(list(SAMPLED)))
-    expected = full.filter(pc.field("stratum").isin(list(SAMPLED)) & (pc.field("child_id") != gone))
+    fewer = watcher.sample(kept, CHILDREN, KEY).filter(pc.field("stratum").isin(MEASURED))
+    expected = whole.filter(pc.field("stratum").isin(MEASURED) & (pc.field("child_id") != gone))
     assert fewer.select(["pair", "stratum"]).equals(expected.select(["pair", "stratum"]))
+
+
+def test_a_service_that_sent_nothing_for_a_council_is_not_asked(watched: Watched) -> None:
+    watcher, links = watched
+    sent = links.filter(~((pc.field("source") == "hv_reviews") & (pc.field("council") == "leeds")))
+    found = watcher.sample(sent, 1, KEY).filter(pc.field("stratum").isin(MEASURED)).to_pandas()
+    assert not ((found.service == "health") & (found.council == "leeds")).any()
+    assert ((found.service == "settings") & (found.council == "leeds")).any()
 
 
 # The sheets
 
 
-def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
+def test_a_sheet_has_own_row_numbers_alone_and_the_service_decides_whom_it_knows(
     drawn: Home, keys: KeyRing, recipients: Recipients, signer: Path
 ) -> None:
     store = drawn.get_cohort(COHORT)
@@ -136,7 +180,11 @@ def test_a_sheet_has_own_row_numbers_alone_and_both_services_have_the_pair(
         for row in rows:
             seen.setdefault(row["pair"], []).append(row["what_to_do"])
             key = found[row["pair"]]["row_key" if source == "eyfsp" else "other_row_key"]
-            assert numbers.find_row(source, council, int(row["row"])).row_key == key
+            assert (row["what_to_do"] == review.DECIDES) == (source != "eyfsp")
+            if key is None:
+                assert row["row"] == ""
+            else:
+                assert numbers.find_row(source, council, int(row["row"])).row_key == key
     assert seen
     assert all(sorted(each) == sorted([review.DECIDES, review.HANDS_OVER]) for each in seen.values())
     council = found[next(iter(seen))]["council"]
@@ -199,7 +247,8 @@ def test_by_the_commands_which_print_no_number_of_pairs(
 
 def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tmp_path: Path) -> None:
     """Two reviewers who disagree cannot tell, and neither can nobody."""
-    measured = read_pairs(store).filter(pc.field("stratum").isin(list(SAMPLED)) & (pc.field("service") == "health"))
+    strata = [name_stratum(NO_REVIEW, near) for near in (NEAR, OTHER)]
+    measured = read_pairs(store).filter(pc.field("stratum").isin(strata))
     first, second, _, *rest = measured["pair"].to_pylist()
     rows = [(first, "match", "R1"), (first, "match", "R2"), (second, "match", "R1"), (second, "not a match", "R2")]
     rows += [(pair, "not a match", "R1") for pair in rest]
@@ -207,10 +256,10 @@ def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tm
     assert report["reviewers"] == {"pairs": 2, "same": 0.5, "kappa": 0.0}
     reviewed = pq.read_table(store.reviewed)
     assert reviewed.num_rows == pq.read_metadata(store.get_confidential_path("pupil")).num_rows
-    cell = {row["child_id"]: row["review_health"] for row in reviewed.to_pylist()}
+    cell = {row["child_id"]: row[ATTRIBUTE] for row in reviewed.to_pylist()}
     decided = [cell[child].partition(": ")[2] for child in measured["child_id"].to_pylist()]
-    assert decided[:3] == ["match", "cannot tell", "cannot tell"]
-    lines = [line for line in report["strata"] if line["service"] == "health" and line["stratum"] in SAMPLED]
+    assert decided[:3] == ["known", "cannot tell", "cannot tell"]
+    lines = [line for line in report["strata"] if line["stratum"] in strata]
     assert sum(line["match"] for line in lines) == 1
     assert sum(line["not a match"] for line in lines) == len(rest)
 

@@ -1,127 +1,202 @@
-"""The update of the rates of linkage error by the noisy tallies of a clerical review."""
+"""What the noisy tallies of a clerical review say about missed links."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from privacy.linkage.missed import RATES
+from privacy.doors.database import open_in_memory
+from privacy.linkage import cells, missed
+from privacy.linkage.missed import SEARCHED, Missed, Reviewed, add_near
 from privacy.linkage.review import (
-    COLUMNS,
+    ATTRIBUTE,
+    NEAR,
     NEITHER,
-    ONE,
-    SHARE,
-    WEAK,
-    Decision,
+    NO_ANSWER,
+    NO_REVIEW,
+    NO_SETTING,
+    OTHER,
+    OUTSIDE,
+    TO_BOTH,
+    TO_HEALTH,
+    TO_SETTING,
+    build_reviewed_sql,
     compute_chances,
+    count_missed,
     format_category,
+    name_stratum,
     plan_review,
-    update_rates,
 )
 from privacy.release.mechanism import Measurement, compute_charge
 from privacy.release.plan import Plan
 
 Array = NDArray[np.float64]
 CHILDREN, RHO, DELTA = 26_000, 0.02, 1e-6
-BOTH, HEALTH, SETTINGS, NOBODY = SEEN = (19_000.0, 3_300.0, 3_200.0, 500.0)
-MEAN = np.array([0.0004, 0.004, 0.004, 0.005, 0.005, 0.0008])
-SD = np.array([0.0004, 0.002, 0.002, 0.002, 0.003, 0.0005])
-PRIOR = np.diag(SD**2)
-OFF = 0.14
-"""How far off the share of errors in the frame is, as measured from one population to another."""
+TRUE = np.array([19_000.0, 3_300.0, 3_200.0, 500.0])
+OF = TRUE[[0, 0, 0, 1, 2]]
+MEAN = np.array([0.001, 0.02, 0.02, 0.02, 0.02])
+SD = 1.5 * MEAN
 PLAN = plan_review(CHILDREN, RHO, DELTA, 1)
+NOISE = PLAN.sigmas[(ATTRIBUTE,)]
+SAID = (
+    (NEITHER, TO_BOTH),
+    (NO_REVIEW, "known"),
+    (NO_SETTING, "known"),
+    (NEITHER, TO_HEALTH),
+    (NEITHER, TO_SETTING),
+)
+CHANCES = np.array(
+    [[compute_chances(CHILDREN)[name_stratum(linked, near)] for linked, _ in SAID] for near in (NEAR, OTHER)]
+)
 
 
-def errors(rates: Array, share: dict[str, float] = SHARE) -> dict[tuple[str, str], float]:
-    """The errors that each service's strata hold, of children whom these rates lose."""
-    both, review, setting, review_alone, setting_alone, false = rates
-    return {
-        ("health", ONE): share[ONE] * review * BOTH,
-        ("settings", ONE): share[ONE] * setting * BOTH,
-        ("health", NEITHER): share[NEITHER] * (both * BOTH + review_alone * HEALTH),
-        ("settings", NEITHER): share[NEITHER] * (both * BOTH + setting_alone * SETTINGS),
-        ("health", WEAK): share[WEAK] * false * (SETTINGS + NOBODY),
-        ("settings", WEAK): share[WEAK] * false * (HEALTH + NOBODY),
-    }
+def see(truth: Array) -> Array:
+    """The children found to be seen by each service."""
+    return np.asarray(TRUE - missed._MOVED @ (truth * OF))
 
 
-def measured(found: dict[tuple[str, str], float], unknown: float = 0.0, plan: Plan = PLAN) -> Measurement:
-    """Tallies, not rounded, in which so many errors are found in the whole of each stratum, and 50 pairs are none."""
-    noisy = {}
-    for service, column in COLUMNS.items():
-        cells = dict.fromkeys(plan.family.get_attribute(column).categories, 0.0)
-        for stratum in SHARE:
-            drawn = found[service, stratum] * compute_chances(CHILDREN)[stratum]
-            is_error = Decision.OTHER if stratum == WEAK else Decision.MATCH
-            decided = dict.fromkeys((Decision.MATCH, Decision.OTHER), 50.0) | {is_error: drawn}
-            for decision, pairs in {**decided, Decision.UNKNOWN: unknown}.items():
-                cells[format_category(stratum, decision)] = pairs
-        noisy[(column,)] = np.array(list(cells.values()))
-    return Measurement(plan.sha256, "test", "", RHO, noisy)
+def count(truth: Array, visible: float) -> Array:
+    """The cells of pupils, where this share of the links missed of each service is near, and nothing by chance."""
+    lost = truth * OF
+    counts = dict.fromkeys(cells.CELLS, 0.0)
+    counts[cells.ALL_AGREE[5]] = see(truth)[0]
+    near = visible * lost
+    both = missed.VISIBLE_BOTH * near[0]
+    alone = near[0] - both
+    counts |= dict(zip(cells.NEAR, [both, near[1], near[2], near[3] + alone, near[4] + alone], strict=True))
+    return np.array(list(counts.values()))
 
 
-def updated(found: dict[tuple[str, str], float], unknown: float = 0.0) -> tuple[Array, Array]:
-    mean, covariance = update_rates(MEAN, PRIOR, SEEN, PLAN, measured(found, unknown))
-    return mean, np.sqrt(np.diag(covariance))
+def measured(found: Array, unknown: float = 0.0, plan: Plan = PLAN) -> Measurement:
+    """Tallies, not rounded, in which so many children (2, rates) of the whole strata are known, and 50 are not."""
+    said = dict.fromkeys(plan.family.get_attribute(ATTRIBUTE).categories, 0.0)
+    for near, here in zip((NEAR, OTHER), found * CHANCES, strict=True):
+        for linked in (NEITHER, NO_REVIEW, NO_SETTING):
+            said |= {
+                format_category(linked, near, "not known"): 50.0,
+                format_category(linked, near, NO_ANSWER): unknown,
+            }
+        said |= {format_category(linked, near, each): n for (linked, each), n in zip(SAID, here, strict=True)}
+    return Measurement(plan.sha256, "test", "", RHO, {(ATTRIBUTE,): np.array(list(said.values()))})
 
 
-def test_a_review_that_agrees_leaves_the_mean_and_shrinks_the_deviation_unless_pairs_are_undecided() -> None:
-    mean, deviation = updated(errors(MEAN))
-    assert mean == pytest.approx(MEAN, abs=1e-8)
-    assert (deviation <= SD + 1e-12).all()
-    assert (deviation[[1, 2]] < 0.6 * SD[[1, 2]]).all()
-    _, unsure = updated(errors(MEAN), unknown=100.0)  # pairs that nobody can decide
-    assert (unsure >= deviation - 1e-12).all()
-    assert unsure[1] > 1.1 * deviation[1]
+def update(truth: Array, visible: float, reviewed: Reviewed | None) -> tuple[Array, Array]:
+    """The rates and their deviations, after the cells of a population with this truth."""
+    counts = count(truth, visible)
+    found = add_near(Missed(MEAN, np.diag(SD**2)), counts, np.full(len(counts), 400.0), see(truth), reviewed)
+    return found.rates, np.sqrt(np.diag(found.covariance))
 
 
-def test_a_review_moves_the_rates_that_lose_the_errors_it_found_and_no_others() -> None:
-    truth = MEAN.copy()
-    truth[1] *= 3
-    mean, _ = updated(errors(truth))
-    assert MEAN[1] + 0.5 * (truth[1] - MEAN[1]) < mean[1] < truth[1]
-    assert mean[2] == pytest.approx(MEAN[2], abs=1e-5)
-    mean, _ = updated(errors(MEAN) | {("health", NEITHER): 120.0, ("settings", NEITHER): 120.0})
-    assert (mean[[0, 3, 4]] > MEAN[[0, 3, 4]]).all()
-    assert mean[[1, 2]] == pytest.approx(MEAN[[1, 2]], abs=1e-6)
+def split(truth: Array, visible: float, wider: float = missed.WIDER) -> Array:
+    """The children whom reviewers find in all of the two kinds of strata, if this share of a service's missed links is
+    near, and `wider` of the others at the review's lower weight. Missed by both services, one may be near either."""
+    near = visible * np.array([2 - missed.VISIBLE_BOTH, 1, 1, 1, 1])
+    near = near + wider * (1 - near)
+    return SEARCHED * np.stack([near * truth * OF, (1 - near) * truth * OF])
+
+
+def test_tallies_are_scaled_up_by_chance_and_answer() -> None:
+    found = split(MEAN, 0.5)
+    reviewed = count_missed(PLAN, measured(found))
+    assert reviewed.found == pytest.approx(found)
+    assert reviewed.chances == pytest.approx(CHANCES)
+    assert (reviewed.variances >= (NOISE / CHANCES) ** 2).all()
+    # children without an answer are as often known as the others, which is less certain
+    unsure = count_missed(PLAN, measured(found, unknown=20.0))
+    assert (unsure.found > reviewed.found).all()
+    assert unsure.variances == pytest.approx(reviewed.variances + 20.0**2 / 12 / CHANCES**2)
+
+
+def test_a_review_narrows_the_rates_and_undecided_children_less_so() -> None:
+    _, before = update(MEAN, 0.5, None)
+    found = split(MEAN, 0.5)
+    _, after = update(MEAN, 0.5, count_missed(PLAN, measured(found)))
+    _, unsure = update(MEAN, 0.5, count_missed(PLAN, measured(found, unknown=100.0)))
+    assert (after[[0, 3, 4]] < 0.67 * before[[0, 3, 4]]).all()
+    assert (after < before).all()
+    assert (unsure[[3, 4]] > 1.1 * after[[3, 4]]).all()
+
+
+def test_children_found_by_a_search_show_links_that_no_near_record_shows() -> None:
+    """Three times as many are missed as the prior says, and as few are near as if it were right."""
+    truth = 3 * MEAN
+    without, _ = update(truth, 0.2, None)
+    found, deviation = update(truth, 0.2, count_missed(PLAN, measured(split(truth, 0.2))))
+    assert (without[1:] < 0.6 * truth[1:]).all()
+    assert (np.abs(found - truth) < 2 * deviation)[1:].all()
+    assert (np.abs(found - truth) < np.abs(without - truth))[1:].all()
 
 
 def test_tallies_of_nothing_but_noise_leave_a_covariance() -> None:
-    rng = np.random.default_rng(3)
+    rng, counts = np.random.default_rng(3), count(MEAN, 0.5)
     for _ in range(50):
         noisy = {names: rng.normal(0, 30, PLAN.family.get_shape(names)) for names in PLAN.sigmas}
-        mean, covariance = update_rates(MEAN, PRIOR, SEEN, PLAN, Measurement(PLAN.sha256, "test", "", RHO, noisy))
-        assert np.isfinite(mean).all()
-        assert np.linalg.eigvalsh(covariance).min() > -1e-12
+        reviewed = count_missed(PLAN, Measurement(PLAN.sha256, "test", "", RHO, noisy))
+        prior = Missed(MEAN, np.diag(SD**2))
+        found = add_near(prior, rng.normal(counts, 30), np.full(len(counts), 400.0), TRUE, reviewed)
+        assert np.isfinite(found.rates).all()
+        assert np.linalg.eigvalsh(found.covariance).min() > -1e-12
 
 
 def test_intervals_after_the_review_hold_the_truth() -> None:
-    """Rates from the prior, errors by chance, a sample by chance, a share of the frame off as measured, and noise: 95%
-    intervals of the rates that a review tells most of hold them in 93 to 97.5%, and are narrower than before."""
-    rng, draws = np.random.default_rng(1), 600
+    """Rates from the prior, with the errors, the shares near a record, the sample and the noise drawn: 95% intervals
+    hold them in 92% or more, and are narrower than before where both services search."""
+    rng, draws = np.random.default_rng(1), 200
     inside, narrower = np.zeros((2, len(MEAN)))
-    names, chance = list(errors(MEAN)), compute_chances(CHILDREN)
     for _ in range(draws):
-        truth = np.maximum(rng.normal(MEAN, SD), 0.0)
-        found = {}
-        for service, stratum in names:
-            share = {**SHARE, stratum: min(max(rng.normal(SHARE[stratum], OFF), 0.0), 1.0)}
-            drawn = rng.poisson(chance[stratum] * errors(truth, share)[service, stratum])
-            sigma = PLAN.sigmas[(COLUMNS[service],)]
-            found[service, stratum] = (drawn + rng.normal(0, sigma)) / chance[stratum]
-        mean, covariance = update_rates(MEAN, PRIOR, SEEN, PLAN, measured(found))
-        deviation = np.sqrt(np.diag(covariance))
+        truth = np.maximum(rng.normal(MEAN, 0.6 * MEAN), MEAN / 10)
+        expected = missed.VISIBLE[0] + missed.VISIBLE[1] * np.log((0.5 * MEAN * OF)[1] / CHILDREN)
+        usual = float(np.exp(-expected - missed.VISIBLE[2] * np.log(0.3)))
+        near = float(np.clip(usual * rng.normal(1, 0.25), 0.1, 0.7))
+        wider = float(np.clip(rng.normal(missed.WIDER, missed.WIDER_SD), 0, 1))
+        tally = rng.poisson(split(truth, near, wider) * CHANCES) + rng.normal(0, NOISE, CHANCES.shape)
+        reviewed = count_missed(PLAN, measured(tally / CHANCES))
+        _, before = update(truth, near, None)
+        mean, deviation = update(truth, near, reviewed)
         inside += np.abs(mean - truth) <= 1.96 * deviation
-        narrower += deviation / SD
-    shown = [RATES.index(f"{what} missed, of children seen by both") for what in ("review", "setting")]
-    assert ((inside[shown] / draws > 0.93) & (inside[shown] / draws < 0.975)).all(), inside / draws
+        narrower += deviation / before
     assert (inside / draws > 0.92).all(), inside / draws
-    assert (narrower[shown] / draws < 0.6).all(), narrower / draws
+    assert (narrower[[3, 4]] / draws < 0.67).all(), narrower / draws
+
+
+def test_answers_become_one_category_of_each_child() -> None:
+    """What both services know of a child is one answer; it is none if one of them has not answered."""
+    far, one = name_stratum(NEITHER, OTHER), name_stratum(NO_REVIEW, NEAR)
+    answers = {
+        1: (far, "match", "match", TO_BOTH),
+        2: (far, "match", "not a match", TO_HEALTH),
+        3: (far, "not a match", "match", TO_SETTING),
+        4: (far, "not a match", "not a match", "not known"),
+        5: (far, "match", None, NO_ANSWER),
+        6: (far, "match", "cannot tell", NO_ANSWER),
+        7: (one, "match", "", "known"),
+        8: (one, "not a match", "", "not known"),
+        9: (one, None, "", NO_ANSWER),
+        10: ("sure link", "match", "", None),
+    }
+    rows = [
+        {"pair": f"{child}{service}", "child_id": child, "service": service, "stratum": stratum, "decision": said}
+        for child, (stratum, health, setting, _) in answers.items()
+        for service, said in (("health", health), ("settings", setting))
+        if said != ""
+    ]
+    with open_in_memory() as con:
+        con.register("pairs", pa.Table.from_pylist(rows).drop_columns("decision"))
+        con.register(
+            "decided", pa.Table.from_pylist([row for row in rows if row["decision"]]).select(["pair", "decision"])
+        )
+        con.register("children", pa.table({"child_id": [*answers]}))
+        found = con.sql(build_reviewed_sql()).fetchall()
+    expected = [(child, f"{of[0]}: {of[3]}" if of[3] else OUTSIDE) for child, of in answers.items()]
+    assert found == expected
+    assert {category for _, category in found} <= {*PLAN.family.get_attribute(ATTRIBUTE).categories}
 
 
 def test_the_plan_costs_what_the_policy_gives_and_is_public() -> None:
-    """A child's pair with a health visitor's record, and with a setting's: two marginals of sensitivity 1."""
-    assert list(PLAN.sigmas) == [(column,) for column in COLUMNS.values()]
+    """A child has one category, whichever services search for it: one marginal of sensitivity 1."""
+    assert list(PLAN.sigmas) == [(ATTRIBUTE,)]
     assert 0.99 * RHO < compute_charge(PLAN) <= RHO
     assert PLAN == plan_review(CHILDREN, RHO, DELTA, 1) != plan_review(CHILDREN, RHO, DELTA, 2)
     assert Plan.from_json(PLAN.encode_json()) == PLAN
-    assert (compute_chances(26_000)[ONE], compute_chances(600_000)[ONE]) == (1.0, pytest.approx(250 / 3000, abs=1e-4))
+    small, large = (compute_chances(children)[name_stratum(NEITHER, NEAR)] for children in (26_000, 600_000))
+    assert (small, large) == (1.0, pytest.approx(60 / 1380, abs=1e-4))
