@@ -370,7 +370,7 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
     """Print means over releases, with the bias as a percentage of the truth."""
     print(f"\n### {name}\n\n| row | truth | as linked | published | bias | held | half-width |\n" + "|---" * 7 + "|")
     for row, own in found.groupby("row", sort=False):
-        truth, as_linked, published, held, half_width = own.drop(columns="row").mean()
+        truth, as_linked, published, held, half_width = own.drop(columns=["row", "reviewed"]).mean()
         bias = f"{published / truth - 1:+.1%}" if truth >= 1 else ""
         shown = " | ".join(f"{number:,.1f}" for number in (truth, as_linked, published))
         print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")
