@@ -16,11 +16,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 NOT_CHECKED = "The signature was not checked, so anybody could have made the evidence."
 
 
-def read_answer(content: bytes) -> object:
+def read_answer(content: bytes) -> Any:
     """Parse an answer. Raises ValueError, also if a key is there twice: a reader may see the other value."""
     return json.loads(content, object_pairs_hook=_build_object)
 

@@ -121,7 +121,7 @@ def check_answer(file: Path, signer: Path | None) -> None:
     network. Exit status 1 if anything differs.
     """
     try:
-        document: Any = read_answer(file.read_bytes())
+        document = read_answer(file.read_bytes())
     except ValueError as error:
         stop(f"{file} is not JSON ({error}): give the answer as the service returned it")
     problems, unproved = find_problems(document, signer.read_bytes() if signer else None), list_unproved(document)
