@@ -12,6 +12,7 @@ from assets.home.paths import Home
 from assets.home.signers import note_signers
 from assets.intake.ingest import Intake
 from pipelines.definitions import build_definitions
+from pipelines.reports.doctor import examine
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
 from privacy.release.ledger import Ledger
@@ -86,10 +87,17 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
     assert recorded(home).people == (ANNA.person,)
 
 
+def is_said_to_be_demonstration(home: Home) -> bool:
+    """Whether doctor calls the installation a demonstration."""
+    found = examine(home.root, home.root.parent / "landing", home.root.parent / "keys")
+    return any(each.sentence.startswith("a demonstration: ") for each in found)
+
+
 def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:
     """Also beside a marker, under the name of a synthetic one, and where that takes its place again."""
     ingest(home, demonstration)
     note_signers(home, demonstration)
+    assert is_said_to_be_demonstration(home)
     path = home.root.parent / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     synthetic = path.read_bytes()
     path.write_text(format_rows([build_row("eyfsp")] * 20))
@@ -99,6 +107,7 @@ def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration:
     note_signers(home, demonstration)
     assert recorded(home).people == ()
     assert not recorded(home).may_be_demonstration
+    assert not is_said_to_be_demonstration(home)
 
 
 def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyRing) -> None:
