@@ -18,7 +18,7 @@ DATED := tests/unit tests/privacy/ledger tests/integration/release tests/integra
 KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployment
 
 .DEFAULT_GOAL := help
-.PHONY: help setup synthetic demo test test-all test-rest test-dates $(KINDS) audit lint format docs \
+.PHONY: help setup synthetic demo test test-all test-every test-dates $(KINDS) audit lint format docs \
 	site-docs pictures bench bench-guard bench-linkage bench-missed-links ui validators council-wheel council-zip clean-demo \
 	supply-chain licences update release-files images
 
@@ -48,11 +48,11 @@ demo: setup  ## synthetic extracts of the eight councils through to a verified b
 test: setup  ## tests of every kind but deployment, without the slow ones, each property on a tenth of its examples
 	$(PYTEST) -n 3 -m "not slow and not deployment" --hypothesis-profile=daily
 
-test-all: test validators  ## every test but deployment: after `make test`, the slow ones, and every property on all its examples
-	$(PYTEST) -m "(slow or hypothesis) and not deployment"
+test-all: setup validators  ## every test but deployment, the slow ones as well, and every property on all its examples
+	$(PYTEST) -m "not deployment"
 
-test-rest: test validators  ## all that `make test` leaves out, deployment included, side by side: containers mostly wait
-	$(PYTEST) -n 3 -m "slow or hypothesis or deployment"
+test-every: setup validators  ## every test, deployment included, side by side: containers mostly wait
+	$(PYTEST) -n 3
 
 test-unit:  ## a function at a time: no files of the pipeline, within a minute
 test-integration: validators  ## parts of the pipeline on real files

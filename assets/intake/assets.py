@@ -17,6 +17,7 @@ from assets.catalogue import descriptions, runs
 from assets.home import home_lock, retention_policy
 from assets.home.installation import Installation
 from assets.home.paths import Home
+from assets.home.progress import count_done
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.ingest import Intake
@@ -203,7 +204,8 @@ def _ingest_all(
         else:
             landed += [found] if found else []
     accepted: list[ExtractQuality] = []
-    for extract, outcome in zip(landed, intake.ingest_all(landed), strict=True):
+    outcomes = count_done(intake.ingest_all(landed), len(landed), "extracts")
+    for extract, outcome in zip(landed, outcomes, strict=True):
         partition = runs.build_partition_key(extract.council, extract.cohort)
         if isinstance(outcome, ExtractStopped):
             stopped.append(_report_stopped(context, extract.source, partition, outcome))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from assets.home.progress import describe_progress
 from assets.home.software import pause_garbage_collection
 from privacy.doors import clock, environment
 
@@ -210,15 +211,17 @@ def show_progress(
     """Say on standard error what the command is doing, from two seconds after its start until it ends.
 
     On a terminal this is one line that counts the seconds. Elsewhere, and if the work prints lines itself (`in_lines`),
-    it is a line every five seconds. `now` and `wait` are the clock.
+    it is a line every five seconds. Work that counts says how far it is (`assets.home.progress`). `now` and `wait` are
+    the clock.
     """
     done, lines, began = threading.Event(), in_lines or not sys.stderr.isatty(), now()
 
     def tell() -> None:
         pause = SILENCE_SECONDS
         while not wait(done, pause):
-            line = f"{on}: {now() - began:.0f} s"
-            click.echo(line if lines else f"\r{line}", err=True, nl=lines)
+            far = f", {done_so_far}" if (done_so_far := describe_progress()) else ""
+            line = f"{on}{far}: {now() - began:.0f} s"
+            click.echo(line if lines else f"\r{line}\033[K", err=True, nl=lines)
             pause = BETWEEN_SIGNS if lines else 1.0
 
     teller = threading.Thread(target=tell, daemon=True)

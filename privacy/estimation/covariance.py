@@ -17,7 +17,7 @@ therefore has the same variance, to the last bit, in every cube and next to any 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, lru_cache, wraps
 from typing import TypeVar, TypeVarTuple
 
 import numpy as np
@@ -54,17 +54,14 @@ class Covariances:
 
     def __init__(self, plan: Plan) -> None:
         self._parts = parts = tuple(plan.parts.values()) or (plan,)
-        self.constraints: tuple[tuple[Constraint, ...], ...] = tuple(
-            build_constraints(part.lattice, part.component_precisions) for part in parts
-        )
-        """Constraints of each group, or of the whole."""
         self._family = plan.family
         self._lattice: Lattice = parts[0].lattice  # every part has the same sets of attributes
         self._groups = Groups(plan.family) if plan.parts else None
         self._variances = np.array([1.0 / part.component_precisions for part in parts])
-        self._known = _group_constraints(self.constraints)
-        self._computed: dict[frozenset[CubeIdentity], Array] = {}
-        self._placed: dict[CubeIdentity, dict[str, _Placed]] = {}
+        found = _recall(plan)
+        self.constraints: tuple[tuple[Constraint, ...], ...] = found.constraints
+        """Constraints of each group, or of the whole."""
+        self._known, self._computed, self._placed = found.known, found.computed, found.placed
 
     def compute_variance(self, figures: Figures) -> Array:
         """Return the variance of each figure; shape of `figures`. Raises WorkloadError outside the workload."""
@@ -136,6 +133,24 @@ class Covariances:
 
 
 CubeIdentity = tuple[tuple[Attribute, bool, bytes], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Recalled:
+    """What follows from a plan alone, and what was computed under it so far."""
+
+    constraints: tuple[tuple[Constraint, ...], ...]
+    known: list["_Known"]
+    computed: dict[frozenset[CubeIdentity], Array]
+    placed: dict[CubeIdentity, dict[str, "_Placed"]]
+
+
+@lru_cache(maxsize=8)
+def _recall(plan: Plan) -> _Recalled:
+    """Return what is kept of a plan: decision sheet, rehearsal and release ask for the same covariances."""
+    parts = tuple(plan.parts.values()) or (plan,)
+    constraints = tuple(build_constraints(part.lattice, part.component_precisions) for part in parts)
+    return _Recalled(constraints, _group_constraints(constraints), {}, {})
 
 
 def identify_cube(cube: Cube) -> CubeIdentity:

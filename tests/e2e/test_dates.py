@@ -1,15 +1,14 @@
 """The path of `make demo` on days on which clocks and calendars go wrong, in time zones that have another day."""
 
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ndl_export.bundle.verify import verify
 from privacy.release.ledger import Ledger
-from tests.support.installation.commands import READINESS, build_settings
+from tests.support.installation.commands import run_readiness
+from tests.support.rehearsals import REHEARSED
 
 pytestmark = pytest.mark.slow
 
@@ -22,11 +21,14 @@ pytestmark = pytest.mark.slow
         ("2036-09-01", "America/Los_Angeles", "203435"),
     ],
 )
-def test_the_demonstration_is_made_on_any_day(tmp_path: Path, start: str, zone: str, cohort: str) -> None:
-    environment = os.environ | build_settings(tmp_path, simulated_date=start) | {"TZ": zone}
+def test_the_demonstration_is_made_on_any_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str, zone: str, cohort: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    monkeypatch.setenv(REHEARSED, "1")
 
     def run(*words: str) -> str:
-        done = subprocess.run([READINESS, *words], env=environment, cwd=tmp_path, capture_output=True, text=True)
+        done = run_readiness(tmp_path, *words, simulated_date=start)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -7,6 +7,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -37,6 +38,7 @@ def become_command(
     rehearsals.rehearse_in_this_process(rehearsals.REHEARSED in environment)
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
     os.chdir(folder)
     for number, file in enumerate(files):
         os.dup2(file.fileno(), number)

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,26 @@ def synthesise(bundle: Path, out: Path, *more: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def alone(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """Synthetic children of the bundle, and what the command says of them."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the library compiles for one fit, which takes longer than the fit itself, is kept for the next."""
     pytest.importorskip("mbi", reason=describe_missing("synthetic"))
+    jax = import_module("jax")
+    kept = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in kept}
+    for name, value in kept.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def alone(bundle: Path, compiled: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Synthetic children of the bundle, and what the command says of them."""
     out = tmp_path_factory.mktemp("children") / "one"
     done = synthesise(bundle, out, "--json")
     assert done.exit_code == 0, done.output

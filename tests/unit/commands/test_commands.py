@@ -15,6 +15,7 @@ import pytest
 
 from assets.home.errors import PACKAGES
 from assets.home.home_lock import InUse
+from assets.home.progress import count_done, describe_progress
 from assets.linkage.link import NotEnoughMemory
 from ndl_export.answers.claims import Claim
 from ndl_export.publish.one_publisher import PlaceInUse
@@ -159,6 +160,18 @@ def test_nobody_waits_ten_seconds_for_a_sign(monkeypatch: pytest.MonkeyPatch, te
     assert said.getvalue().startswith("Counting: 2 s\nCounting: 7 s\n")
     signs = [0.0, *(float(each) for each in re.findall(r"(\d+) s$", said.getvalue(), re.MULTILINE)), 117.0]
     assert max(after - before for before, after in pairwise(signs)) < 10
+
+
+def test_work_that_counts_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, clock = io.StringIO(), Clock(work_takes=3)
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(console, "SILENCE_SECONDS", 2.0)
+    for number in count_done(range(40), 40, "extracts"):
+        if number == 11:
+            with show_progress("Intake", now=clock.now, wait=clock.wait):
+                clock.over.wait()
+    assert said.getvalue() == "Intake, 12 of 40 extracts: 2 s\n"
+    assert describe_progress() == ""
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_is_made(tmp_path: Path) -> None:
