@@ -182,11 +182,13 @@ _NEAR_CELLS = [CELLS.index(cell) for cell in NEAR_CELLS]
 _ENOUGH_NEAR = 40
 _ENOUGH_POINTS = 6
 """Populations are fitted to if this many missed links are near, and if there are this many of them."""
+_VISIBLE_SD = 0.2
+"""Standard deviation between populations of the share near, beside chance, for their weights in the fit."""
 
 
-def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
-    """Return `missed.VISIBLE` by least squares, from the share of missed links that are near in these populations."""
-    points = []
+def _fit_visible(populations: Sequence[Linked]) -> tuple[float, float] | None:
+    """Return `missed.VISIBLE`, its first number from the share of missed links that are near in these populations."""
+    a, weights = [], []
     for each in populations:
         counts, lost = each.count_cells(), each.of_rates[0]
         seen_by = [float((each.pupils.found_health & each.pupils.found_setting).sum()), 1.0, 1.0, 1.0]
@@ -194,12 +196,9 @@ def _fit_visible(populations: Sequence[Linked]) -> tuple[float, ...] | None:
         for of, part in (([0, 1, 3], share), ([0, 2, 4], 1.0)):
             near, all_missed = float(net[of].sum()), float(lost[of].sum()) / part
             if near >= _ENOUGH_NEAR:
-                together = np.log(missed.compute_together(counts))
-                points.append((1.0, np.log(near / len(each.pupils)), together, -np.log(near / all_missed)))
-    if len(points) < _ENOUGH_POINTS:
-        return None
-    *x, y = np.array(points).T
-    return tuple(np.linalg.lstsq(np.stack(x, axis=1), y, rcond=None)[0].tolist())
+                a.append(-np.log(near / all_missed) - missed.VISIBLE[1] * np.log(near / len(each.pupils)))
+                weights.append(1 / (1 / near + _VISIBLE_SD**2))
+    return (float(np.average(a, weights=weights)), missed.VISIBLE[1]) if len(a) >= _ENOUGH_POINTS else None
 
 
 def _count_wider(linked: Linked) -> tuple[int, int]:
@@ -371,7 +370,7 @@ def _tell_rows(name: str, found: pd.DataFrame) -> None:
     """Print means over releases, with the bias as a percentage of the truth."""
     print(f"\n### {name}\n\n| row | truth | as linked | published | bias | held | half-width |\n" + "|---" * 7 + "|")
     for row, own in found.groupby("row", sort=False):
-        truth, as_linked, published, held, half_width = own.drop(columns="row").mean()
+        truth, as_linked, published, held, half_width = own.drop(columns=["row", "reviewed"]).mean()
         bias = f"{published / truth - 1:+.1%}" if truth >= 1 else ""
         shown = " | ".join(f"{number:,.1f}" for number in (truth, as_linked, published))
         print(f"| {row} | {shown} | {bias} | {held:.1%} | {half_width:.1f} |")

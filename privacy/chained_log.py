@@ -45,6 +45,11 @@ def append(path: Path, content: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def list_files(path: Path) -> list[Path]:
+    """Return the files of a log that exist; the head first, so that a copy may have one line more than its head."""
+    return [each for each in (_get_head_path(path), path) if each.exists()]
+
+
 def get_account_name() -> str:
     """Return the name of the current operating-system account, or its number if it has no name."""
     try:

@@ -20,6 +20,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,17 @@ settings.register_profile("readiness", deadline=None, max_examples=100, suppress
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
 
+_USUAL_MOMENT = "2026-11-26T12:00:00+00:00"
 _BEGAN = dt.datetime.fromisoformat(os.environ.setdefault("READINESS_TEST_BEGAN", clock.now().isoformat()))
-_MOVED = dt.datetime.fromisoformat(os.environ.get("READINESS_TEST_MOMENT", "2026-11-26T12:00:00+00:00")) - _BEGAN
-clock.read_machine_time = lambda: dt.datetime.now(dt.UTC) + _MOVED
+
+
+def _read_time_since(moment: str) -> Callable[[], dt.datetime]:
+    """Return a clock that began at a moment when the tests began."""
+    moved = dt.datetime.fromisoformat(moment) - _BEGAN
+    return lambda: dt.datetime.now(dt.UTC) + moved
+
+
+clock.read_machine_time = _read_time_since(os.environ.get("READINESS_TEST_MOMENT", _USUAL_MOMENT))
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
@@ -52,6 +61,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if "assets.release.rehearsal" in sys.modules:
         rehearsals = importlib.import_module("tests.support.rehearsals")
         rehearsals.rehearse_in_this_process(item.get_closest_marker("rehearsed") is not None)
+
+
+@pytest.fixture(scope="module")
+def at_usual_moment() -> Iterator[None]:
+    """The clock begins at the usual moment, whatever was chosen: for tests that need a cohort of a certain age."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clock, "read_machine_time", _read_time_since(_USUAL_MOMENT))
+        yield
 
 
 @pytest.fixture(scope="session")

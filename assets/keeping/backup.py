@@ -29,6 +29,7 @@ from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, record
 from assets.home.retention_policy import Retention
 from assets.home.software import get_software_version
+from privacy import chained_log
 from privacy.doors import age, clock, files
 from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
@@ -169,7 +170,7 @@ def list_expired_backups(folder: Path, policy: Retention, now: dt.datetime) -> l
 
 def list_record_paths(home: Home) -> list[Path]:
     """Return the paths of a home folder's records, without the ledger."""
-    found = [home.restricted / f"{log}{suffix}" for log in _LOGS for suffix in (".jsonl", ".head.json")]
+    found = [file for log in _LOGS for file in chained_log.list_files(home.restricted / f"{log}.jsonl")]
     for top in _FOLDERS:
         # a folder of records may be a link to another disk
         for folder, _, names in os.walk(home.restricted / top, followlinks=True):

@@ -168,13 +168,18 @@ def read_day(home: Home, version: str) -> Day | None:
 
 
 def find_release_day(home: Home, version: str, today: dt.date) -> Day:
-    """Return and store the announced day or, if none or an earlier one was announced, the day of the first bundle."""
+    """Return and store the announced day or, if none or an earlier one was announced, the day of the first bundle.
+
+    No day is before that of an older release, even if the clock was put back.
+    """
     kept, published = read_day(home, version), home.release / version / facts.DATAPACKAGE_FILE
     # a changed calendar counts only until the publication is signed
     if kept and (published.exists() or SignOffs(Ledger(home.ledger)).list_allowed(Stage.PUBLICATION, version)):
         return kept
     # a kept day may be an announced one that is still to come
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
+    older = (str(each) for each in facts.list_versions(home.release) if each < facts.Version.parse(version))
+    made = max([made, *(dt.date.fromisoformat(day.day) for each in older if (day := read_day(home, each)))])
     days = (each.date for each in read_calendar(get_settings().calendar) if each.version == version and each.date)
     announced = next((day for day in days if day >= made), None)
     simulated = clock.is_simulated() or (kept is not None and kept.simulated)

@@ -34,6 +34,7 @@ from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import hash_sums, publish_held
 from ndl_export.bundle.verify import verify
 from ndl_export.tables import FAMILIES
+from privacy import chained_log
 from privacy.doors import clock, files
 from privacy.keys import SIGNING_FILE, KeyRing
 from privacy.release.canonical import hash_json
@@ -143,8 +144,8 @@ def _copy_home(home: Home, version: str) -> Iterator[Home]:
         copy = _Copy(folder)
         copy.prepare()
         shutil.copytree(home.release_record(version).parent, copy.release_record(version).parent)
-        if home.requests.exists():
-            shutil.copy(home.requests, copy.requests)
+        for file in chained_log.list_files(home.requests):
+            shutil.copy(file, copy.requests.parent)
         Ledger(copy.ledger).restore(Ledger(home.ledger).copy())
         # cohort and release are placeholders: only the folder above all measurements is wanted
         kept, place = (build_measurement_path(each.restricted, "c", "r", "f").parents[2] for each in (home, copy))

@@ -16,8 +16,20 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 NOT_CHECKED = "The signature was not checked, so anybody could have made the evidence."
+
+
+def read_answer(content: bytes) -> Any:
+    """Parse an answer. Raises ValueError, also if a key is there twice: a reader may see the other value."""
+    return json.loads(content, object_pairs_hook=_build_object)
+
+
+def _build_object(pairs: list[tuple[str, object]]) -> dict:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a key is there twice")
+    return dict(pairs)
 
 
 def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None) -> list[str]:
@@ -30,6 +42,7 @@ def find_problems(answer: dict, is_signed: Callable[[bytes, bytes], bool] | None
             notices |= {hashes["notice"]: None} if hashes["notice"] else {}
             problems += _check_release(evidence, hashes, is_signed)
             for row in evidence["rows"]:
+                problems += _find_odd_keys(row, {"table", "row", "line", "header", "path"})
                 table, place = hashes["tables"][row["table"]], (hashes["release"], row["table"], row["row"])
                 if _is_proven(row, table):
                     rows[place] = next(csv.DictReader([row["header"], row["line"]])), table, hashes["flags"]
@@ -51,9 +64,13 @@ def list_unproved(answer: object) -> list[str]:
     return sorted(answer.keys() - {"figures", "notice", "evidence"}) if isinstance(answer, dict) else []
 
 
-def _check_release(evidence: dict, hashes: dict, is_signed: Callable | None) -> Iterator[str]:
-    if odd := evidence.keys() - {"release", "sums", "signature", "row_hashes", "rows"}:
+def _find_odd_keys(evidence: dict, known: set[str]) -> Iterator[str]:
+    if odd := evidence.keys() - known:
         yield f"evidence: {', '.join(sorted(odd))} is no evidence"
+
+
+def _check_release(evidence: dict, hashes: dict, is_signed: Callable | None) -> Iterator[str]:
+    yield from _find_odd_keys(evidence, {"release", "sums", "signature", "row_hashes", "rows"})
     sums, digest = evidence["sums"].encode(), hashlib.sha256(evidence["row_hashes"].encode()).hexdigest()
     if evidence["release"] != hashes["release"]:
         yield f"evidence: it says release {evidence['release']}, and its hashes are those of {hashes['release']}"
@@ -105,7 +122,7 @@ def verify_with_openssl(key: Path, sums: bytes, signature: bytes) -> bool:
 if __name__ == "__main__":
     key = Path(sys.argv[2]) if sys.argv[2:] else Path(__file__).with_name("public_key.pem")
     check = partial(verify_with_openssl, key) if key.is_file() and shutil.which("openssl") else None
-    answer = json.loads(Path(sys.argv[1]).read_bytes())
+    answer = read_answer(Path(sys.argv[1]).read_bytes())
     problems = find_problems(answer, check)
     print(*problems or ["Every figure is as it was published."], sep="\n")
     if unproved := list_unproved(answer):

@@ -1,6 +1,5 @@
 """Commands about published figures that need nothing else: `check-claim`, `check-answer`, `mcp` and `serve`."""
 
-import json
 import re
 import socket
 import sys
@@ -17,7 +16,7 @@ from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.answers import claims
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.facts.check_answer import NOT_CHECKED, list_unproved
+from ndl_export.facts.check_answer import NOT_CHECKED, list_unproved, read_answer
 from ndl_export.facts.known_publishers import UnknownPublisher
 from ndl_export.facts.row_hashes import check_answer as find_problems
 from ndl_export.files import signing
@@ -122,9 +121,9 @@ def check_answer(file: Path, signer: Path | None) -> None:
     network. Exit status 1 if anything differs.
     """
     try:
-        document: Any = json.loads(file.read_bytes())
-    except ValueError:
-        stop(f"{file} is not JSON: give the answer as the service returned it")
+        document = read_answer(file.read_bytes())
+    except ValueError as error:
+        stop(f"{file} is not JSON ({error}): give the answer as the service returned it")
     problems, unproved = find_problems(document, signer.read_bytes() if signer else None), list_unproved(document)
     facts = {"answer": str(file), "ok": not problems, "signature_checked": signer is not None, "problems": problems}
     answer(facts | {"not_proved": unproved}, lambda: _describe_check(file, problems, unproved, signer))

@@ -20,8 +20,8 @@ v the share of a service's missed links that are near, and w that of pupils miss
 
     E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w) M0,  E y4 = v2 M4 + (v2 - w) M0.
 
-v falls as more is missed and the further errors go together (`VISIBLE`). Both sources are combined by
-`privacy.estimation.update`, which trusts the prior less if they disagree.
+v falls as more is missed (`VISIBLE`). Both sources are combined by `privacy.estimation.update`, which trusts the prior
+less if they disagree. The prior is off by a factor, so it is also trusted less the more links are missed (`EXCESS_SD`).
 
 The review. A clerical review (`privacy.linkage.review`) draws pupils near a record (at a lower weight) and others. With
 k the share of the links missed that are not near but near at the lower weight, and f the share that reviewers find,
@@ -95,13 +95,14 @@ FAR_SD = 0.3
 prior's. They are kept apart, because few such records share a token with the pupil's: only `_FAR_VISIBLE` times as many
 are near as of other missed links."""
 _FAR_VISIBLE = 0.2
-VISIBLE = (2.03, 0.25, 0.21)
-"""a, b and c: the share of a service's missed links that are near is exp(-a - b log u - c log t), u being the near per
-child and t how far errors go together (`compute_together`)."""
+VISIBLE = (1.41, 0.15)
+"""a and b: the share of a service's missed links that are near is exp(-a) / u ** b, u being the near per child. b is
+fixed: fitted without one hand's populations it is 0.05 to 0.22, and says less of that hand's (`bench.missed_links`)."""
 VISIBLE_BOTH = 0.7
 """Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
-VISIBLE_SD = 0.25
-"""Standard deviation of these shares in other populations, relative to them."""
+VISIBLE_SD = 0.3
+"""Standard deviation of these shares in other populations, relative to them: 0.2 in those of the bench, but 0.4 where
+errors of one child go together."""
 WIDER, WIDER_SD = 0.35, 0.2
 """Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
 SEARCHED, SEARCHED_SD = 0.94, 0.05
@@ -110,8 +111,9 @@ the bench, 1 to 10% of the reviews missed are held by another council. Reviewers
 search their own records by name (`docs/clerical-review.md`)."""
 REVIEWED_PRIOR = 4.0
 """How many times as large the prior's variance counts with a review, which limits the noise in its place."""
+EXCESS_SD = 2.0
+"""Additional standard deviation of the prior, relative to the links missed beyond those it says."""
 _VISIBLE_RANGE = (0.25, 0.9)
-_TOGETHER_RANGE = (0.3, 1.5)
 _LEAST_NEAR = 12.0
 """Fewer near records are little but noise."""
 _PASSES = 3
@@ -227,7 +229,7 @@ def add_near(
     """
     found = np.maximum(seen_by, 1.0)
     counted, noise, with_review = count_net(counts, variances, found)
-    visible = _compute_visible(counted, found.sum(), compute_together(counts))
+    visible = _compute_visible(counted, found.sum())
     drawn = np.zeros(len(counted))
     if reviewed:
         cells_noise, counted = noise, np.concatenate([counted, *reviewed.found])
@@ -251,7 +253,9 @@ def add_near(
         likely = np.diag(drawn * np.maximum(expected @ rates, 0.0))
         for each in off:
             likely += _share_half(each @ np.maximum(rates, 0.0), np.arange(len(counted)) % len(RATES))
-        rates, covariance = update_estimate(before, spread, expected, counted, noise + likely)
+        wider = spread.copy()
+        wider[: len(RATES), : len(RATES)] += _share_half(EXCESS_SD * np.maximum(of_both @ rates - prior.rates, 0.0))
+        rates, covariance = update_estimate(before, wider, expected, counted, noise + likely)
     covariance = of_both @ covariance @ of_both.T
     return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
@@ -291,24 +295,11 @@ def count_net(counts: Array, variances: Array, seen_by: Array) -> tuple[Array, A
     return near - chance @ by_chance, noise, float(np.clip(seen_by[0] / linked_to_both, _STEP, 1.0))
 
 
-def compute_together(counts: Array) -> float:
-    """Return how far errors of one child go together: children with several, relative to the square of those with one.
-
-    Both are shares of the children linked to both services. It is about 0.5 where errors are independent, and 1 where
-    they go together strongly.
-    """
-    several, one = counts[cells.CELLS.index(cells.SEVERAL)], counts[_ONE_DIFFERS].sum()
-    of_both = several + one + counts[_ALL_AGREE].sum()
-    return float(np.clip(several * of_both / max(one, 1.0) ** 2, *_TOGETHER_RANGE))
-
-
-def _compute_visible(net: Array, children: float, together: float) -> Array:
+def _compute_visible(net: Array, children: float) -> Array:
     """Return the share of the links missed, by rate, that count in each of `cells.NEAR`: (cells, rates)."""
     of_service = np.array([net[0] + net[1] + net[3], net[0] + net[2] + net[4]])
     per_child = np.maximum(of_service, _LEAST_NEAR) / children
-    review, setting = np.clip(
-        np.exp(-VISIBLE[0] - VISIBLE[1] * np.log(per_child) - VISIBLE[2] * np.log(together)), *_VISIBLE_RANGE
-    )
+    review, setting = np.clip(np.exp(-VISIBLE[0]) / per_child ** VISIBLE[1], *_VISIBLE_RANGE)
     both = VISIBLE_BOTH * min(review, setting)
     visible: Array = np.diag([both, review, setting, review, setting])
     visible[3:, 0] = review - both, setting - both

@@ -23,6 +23,8 @@ from tests.support.independent import write_extracts
 from tests.support.installation.commands import build_settings
 from tests.support.installation.launching import WHERE, Desk, make_executing_instance, open_desk
 
+pytestmark = pytest.mark.usefixtures("at_usual_moment")
+
 BACKFILL = """mutation B($params: LaunchBackfillParams!) { found: launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 

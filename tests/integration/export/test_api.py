@@ -360,6 +360,9 @@ def test_the_command_serves_until_it_is_stopped(two_releases: Path) -> None:
                     return bool(json.load(answer)["total"])
 
             waiting.wait_until(answers)
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{served.pid}/status").read_text())
+            assert peak
+            assert int(peak[1]) < 400_000
             taken = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
             assert (taken.returncode, "nothing can listen at 127.0.0.1" in taken.stderr) == (1, True)
         finally:

@@ -25,9 +25,9 @@ COHORT = Cohort("202425")
 BEFORE, AFTER = dt.date(2025, 7, 31), dt.date(2025, 8, 1)
 
 
-def read_today() -> dt.date:
-    """Return the day of the file system, of which the files are."""
-    return dt.datetime.now(dt.UTC).date()
+def read_time(landed: Landed) -> dt.datetime:
+    """Return the time at which a file was written, by the clock of the file system."""
+    return dt.datetime.fromtimestamp(landed.path.stat().st_mtime, dt.UTC)
 
 
 @dataclass
@@ -102,11 +102,11 @@ def test_nothing_sent_is_missing_once_it_was_due(at: Place, today: dt.date, stat
 
 def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Place) -> None:
     landed, day = at.send(), dt.date(2025, 7, 10)
-    assert (at.find().state, at.find().since, at.find().is_in) == (State.LANDED, read_today(), False)
+    assert (at.find().state, at.find().since, at.find().is_in) == (State.LANDED, read_time(landed).date(), False)
     at.take(landed, "2025-07-10T08:00:00+00:00")
     landed.path.write_text("a,c\n")
     found = at.find()
-    assert (found.state, found.since, found.in_since) == (State.LANDED, read_today(), day)
+    assert (found.state, found.since, found.in_since) == (State.LANDED, read_time(landed).date(), day)
     assert not describe_absent_sources([found])
     assert describe_waiting_deliveries([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
     at.home.get_extract(*landed.key).quality.touch()  # it was looked at
@@ -121,9 +121,10 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
     landed = at.send()
     if earlier:
         at.take(landed, "2025-07-10T08:00:00+00:00")
-    at.stop(landed, dt.datetime.now(dt.UTC).isoformat())
+    stopped = read_time(landed) + dt.timedelta(seconds=1)
+    at.stop(landed, stopped.isoformat())
     found = at.find()
-    assert (found.state, found.since, found.why) == (State.STOPPED, read_today(), "missing column upn")
+    assert (found.state, found.since, found.why) == (State.STOPPED, stopped.date(), "missing column upn")
     assert found.is_in == earlier
     assert len(describe_absent_sources([found])) == (not earlier)
     assert len(describe_waiting_deliveries([found])) == earlier

@@ -38,6 +38,7 @@ def _refused(result: object, sentence: str, ending: Ending = Ending.INPUT) -> No
     assert "Traceback" not in result.output
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_machine_is_lost_and_all_of_it_comes_back(safe: Safe) -> None:
     before, entries_before = read_tree(safe.home.root), safe.books.ledger.list_entries()
     keys = {path.name: path.read_bytes() for path in safe.keys.iterdir()}

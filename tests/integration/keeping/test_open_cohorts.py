@@ -22,6 +22,8 @@ from tests.support.extracts import format_rows, make_nhs_number
 from tests.support.intake.desk import REVIEW_ROW, Desk, make_desk, open_desk
 from tests.support.intake.numbered import read_numbered
 
+pytestmark = pytest.mark.usefixtures("at_usual_moment")
+
 BEFORE, RIGHT, AFTER = "202930", "203031", "203132"
 WRONG_BIRTH, BIRTH = "2025-08-30", "2025-09-30"
 NUMBER, *NUMBERS = filter(None, map(make_nhs_number, range(200_000, 200_010)))

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
 from privacy.doors import clock
 from privacy.keys import KeyRing
+from privacy.linkage import review as sampling
 from privacy.linkage.link import link
 from privacy.linkage.review import (
     ATTRIBUTE,
@@ -26,6 +28,7 @@ from privacy.linkage.review import (
     NEAR,
     NEITHER,
     NO_REVIEW,
+    NO_SETTING,
     OTHER,
     SAMPLED,
     ReviewPairs,
@@ -69,8 +72,10 @@ def agreements(tmp_path_factory: pytest.TempPathFactory, frames: Frames, recipie
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory, home: Home, keys: KeyRing, agreements: Path) -> Home:
+    """Every pupil of the strata that are measured is drawn: by chance, too few of so small a cohort might be."""
     found = Home(Path(shutil.copytree(home.root, tmp_path_factory.mktemp("review") / "home")))
-    review.draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
+    with mock.patch.object(sampling, "compute_chances", return_value=compute_chances(1)):
+        review.draw_review(found.get_cohort(COHORT), load_all(agreements), keys, TODAY)
     return found
 
 
@@ -247,7 +252,7 @@ def test_by_the_commands_which_print_no_number_of_pairs(
 
 def test_decisions_become_the_measured_table_and_a_report(store: CohortStore, tmp_path: Path) -> None:
     """Two reviewers who disagree cannot tell, and neither can nobody."""
-    strata = [name_stratum(NO_REVIEW, near) for near in (NEAR, OTHER)]
+    strata = [name_stratum(service, near) for service in (NO_REVIEW, NO_SETTING) for near in (NEAR, OTHER)]
     measured = read_pairs(store).filter(pc.field("stratum").isin(strata))
     first, second, _, *rest = measured["pair"].to_pylist()
     rows = [(first, "match", "R1"), (first, "match", "R2"), (second, "match", "R1"), (second, "not a match", "R2")]

@@ -71,6 +71,7 @@ def test_a_home_under_another_name_is_the_same_home(safe: Safe) -> None:
     assert explain_unconfirmed_ledger(moved) == ""
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe) -> None:
     """The release was signed before the backup and measured after it, and no newer record is left."""
     approve(safe.home)

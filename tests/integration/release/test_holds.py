@@ -301,6 +301,7 @@ def test_a_profile_without_an_expected_number_is_laid_beside_the_census(home: Ho
     assert names(home) == []
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_a_source_that_was_due_or_taken_in_and_is_not_in(home: Home) -> None:
     later = "203031"
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:], "parent_experience": []}

@@ -81,6 +81,15 @@ def test_the_day_of_a_release(
         assert find_release_day(home, VERSION, today) == expected
 
 
+def test_no_release_has_a_day_before_an_older_one_if_the_clock_was_put_back(home: Home) -> None:
+    find_release_day(home, VERSION, NEXT)
+    published(home, NEXT.isoformat())
+    assert [find_release_day(home, each, FIRST).day for each in ("2026.10.0", "2026.11.1")] == [
+        FIRST.isoformat(),
+        NEXT.isoformat(),
+    ]
+
+
 @pytest.mark.parametrize(
     ("second", "version"),
     [

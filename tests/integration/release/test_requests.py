@@ -14,10 +14,12 @@ from assets.home.paths import Home
 from assets.release import decision_sheet, measure, sign_off, tabulate
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.record import read_record
+from assets.release.rehearsal import NotReleasable
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import find_base_release, read_registered_requests, refuse
 from assets.release.requests.request import parse_request
 from ndl_export.bundle.verify import verify
+from ndl_export.site import layouts
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
@@ -29,6 +31,10 @@ from tests.support.release.requests import OF_EACH_FAMILY, SUPPLEMENT, TODAY, as
 
 COUNCILS = ["leeds", "wirral"]
 LATER = "2026.11.2"
+
+
+def _miss_a_name(*_: object) -> Any:
+    raise KeyError("Welsh")
 
 
 def answered(home: Home, keys: KeyRing, names: Sequence[str], version: str = SUPPLEMENT) -> Path:
@@ -119,9 +125,20 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
 
 
 @pytest.mark.slow
-def test_one_that_is_free_beside_one_that_is_measured(home: Home, keys: KeyRing) -> None:
-    free = build_request("by_sen", columns=["sen_provision"], title="By SEN provision")
-    bundle = answered(home, keys, ask(home, free, build_request()))
+@pytest.mark.rehearsed
+def test_one_that_is_free_beside_one_that_is_measured_and_both_are_rehearsed(
+    home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would fail on the page of a requested table fails before anything is charged for it."""
+    names = ask(home, build_request("by_sen", columns=["sen_provision"], title="By SEN provision"), build_request())
+    before = list_charges(home)
+    with monkeypatch.context() as spoilt:
+        spoilt.setattr(layouts, "_build_requested_chart", _miss_a_name)
+        with pytest.raises(NotReleasable, match=r"KeyError: 'Welsh'.*please report this"):
+            answered(home, keys, names)
+    assert list_charges(home) == before
+    bundle = answered(home, keys, names)
+    assert list_charges(home) == [*before, (COHORT, SUPPLEMENT, "pupil")]
     assert verify(bundle).ok, str(verify(bundle))
     (further,) = [f for f in json.loads((bundle / "privacy_statement.json").read_bytes())["families"] if "tables" in f]
     assert further["tables"] == ["gld_by_ethnic_group_and_fsm"]

@@ -23,6 +23,8 @@ from tests.support.release.people import ANNA, BRAM, Signer, write_policy
 COUNCILS = ("halton", "leeds")
 MALLORY = Signer.create("Mallory Unnamed")
 
+pytestmark = pytest.mark.usefixtures("at_usual_moment")
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

@@ -14,7 +14,7 @@ from privacy.release.ledger_storage import Entry, LedgerUnavailable
 from tests.support.areas import describe_missing
 from tests.support.release import postgres
 from tests.support.release.backends import PostgreSQL, approve_budget
-from tests.support.waiting import PATIENCE, run_processes
+from tests.support.waiting import PATIENCE, run_processes, wait_until
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -107,7 +107,9 @@ def test_the_wait_for_the_lock_ends_with_a_signal(backend):
     holder.start()
     assert held.wait(PATIENCE)
     waiting.start()
-    assert not other.wait(2)
+    tries = "SELECT 1 FROM pg_stat_activity WHERE starts_with(query, 'SELECT pg_try_advisory_lock')"
+    wait_until(lambda: len(backend.execute_raw(tries)) == 2)
+    assert not other.is_set()
     os.kill(waiting.pid, signal.SIGINT)
     waiting.join(PATIENCE)
     assert waiting.exitcode == 1

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given, strategies as st
 
-from ndl_export.facts.check_answer import find_problems, list_unproved
+from ndl_export.facts.check_answer import find_problems, list_unproved, read_answer
 from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes, check_answer, prove_rows
 from ndl_export.files.signing import SIGNATURE_FILE, SUMS_FILE, UnusableKey, get_public_pem
 from ndl_export.tables import TABLES
@@ -216,6 +216,7 @@ ATTACKS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "longer notice": (lambda answer: answer.update(notice=f"{NOTICE} Figures are exact."), "its notice is not that"),
     "invented key of a figure": (set_figure(interval="exact"), "figure 1: 'interval' is not part of a figure"),
     "invented evidence": (set_evidence("approved", lambda _: "by all"), "approved is no evidence"),
+    "invented key of a row": (set_row(meaning="exact"), "evidence: meaning is no evidence"),
     "swapped row": (swap_rows, NOT_THE_ROW),
     "changed line": (change_cell, NOT_THE_ROW),
     "changed header": (rename_columns, NOT_THE_ROW),
@@ -245,6 +246,14 @@ def test_an_answer_that_was_changed_is_found_out(answer: dict[str, Any], attack:
     change(answer)
     assert answer != before
     assert expected in "\n".join(check_answer(answer, PUBLIC))
+
+
+def test_a_key_that_is_there_twice_is_refused(answer: dict[str, Any]) -> None:
+    """Some readers would show the first value, and others the last."""
+    content = json.dumps(answer)
+    assert read_answer(content.encode()) == answer
+    with pytest.raises(ValueError, match="twice"):
+        read_answer(content.replace('"value": ', '"value": 99.9, "value": ', 1).encode())
 
 
 def test_what_is_not_proved_is_listed(answer: dict[str, Any]) -> None:

@@ -145,7 +145,7 @@ def count_near(lost: np.ndarray, by_chance: float = 0.0) -> np.ndarray:
     found = count({name_cell("postcode", VISITOR): 400.0, name_cell("forename", VISITOR, "near"): 300.0})
     near = lost.astype(float)
     for _ in range(20):
-        near = missed._compute_visible(near, SEEN.sum(), missed.compute_together(found)) @ lost
+        near = missed._compute_visible(near, SEEN.sum()) @ lost
     near += by_chance * np.array([0.0, 1.0, 1.0, 1.0, 1.0]) * SEEN[[3, 2, 1, 3, 3]]
     found[[CELLS.index(cell) for cell in cells.NEAR]] = near
     open_ = [SEEN[3] - near[[0, 3, 4]].sum(), SEEN[2] - near[1], SEEN[1] - near[2]]

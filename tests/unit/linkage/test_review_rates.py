@@ -145,8 +145,8 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
     inside, narrower = np.zeros((2, len(MEAN)))
     for _ in range(draws):
         truth = np.maximum(rng.normal(MEAN, 0.6 * MEAN), MEAN / 10)
-        expected = missed.VISIBLE[0] + missed.VISIBLE[1] * np.log((0.5 * MEAN * OF)[1] / CHILDREN)
-        usual = float(np.exp(-expected - missed.VISIBLE[2] * np.log(0.3)))
+        per_child = (0.5 * MEAN * OF)[1] / CHILDREN
+        usual = float(np.exp(-missed.VISIBLE[0]) / per_child ** missed.VISIBLE[1])
         near = float(np.clip(usual * rng.normal(1, 0.25), 0.1, 0.7))
         wider = float(np.clip(rng.normal(missed.WIDER, missed.WIDER_SD), 0, 1))
         tally = rng.poisson(split(truth, near, wider) * CHANCES) + rng.normal(0, NOISE, CHANCES.shape)
