@@ -55,8 +55,8 @@ def draw_world(
     `factor` multiplies all rates; `together` is how much the children's factors vary, drawn if None.
     """
     rng = np.random.default_rng([77, seed])
-    rates = {kind: factor * _draw_rate(rng, *span) for kind, span in RATES.items()}
-    people = _draw_people(rng, names, children)
+    rates = {kind: factor * draw_rate(rng, *span) for kind, span in RATES.items()}
+    people = draw_people(rng, names, children)
     # with a coefficient of variation up to 1.5, errors of one child are up to three times as likely to come in pairs
     drawn = rng.choice([0.0, rng.uniform(0.3, 1.5)])
     spread = drawn if together is None else together
@@ -66,7 +66,7 @@ def draw_world(
     seen = {"eyfsp": 0.98, "school_census": rng.uniform(0.96, 0.99)}
     seen |= {"early_years_census": rng.uniform(0.85, 0.94), "hv_reviews": rng.uniform(0.82, 0.94)}
     # the errors that a school made once, in both of its files
-    school = _spoil(rng, people, _scale(rates, shared * care["pupil"]), names)
+    school = spoil(rng, people, scale(rates, shared * care["pupil"]), names)
     frames = {}
     for source, share in seen.items():
         of_school = source in _EDUCATION
@@ -76,20 +76,20 @@ def draw_world(
             known = pd.concat([known, _draw_strangers(rng, names, children)], ignore_index=True)
             away = rng.random(len(known)) < rng.uniform(0.01, 0.06)
             known.loc[away, "council"] = rng.choice(list(_COUNCILS), away.sum())
-        frame = _spoil(rng, known, _scale(rates, own), names)
+        frame = spoil(rng, known, scale(rates, own), names)
         frames[source] = _finish(rng, source, frame)
     return frames
 
 
-def _draw_rate(rng: np.random.Generator, least: float, most: float) -> float:
+def draw_rate(rng: np.random.Generator, least: float, most: float) -> float:
     return float(np.exp(rng.uniform(np.log(least), np.log(most))) if least else rng.uniform(0, most))
 
 
-def _scale(rates: dict[str, float], factor: float) -> dict[str, float]:
+def scale(rates: dict[str, float], factor: float) -> dict[str, float]:
     return {kind: rate * factor for kind, rate in rates.items()}
 
 
-def _draw_people(rng: np.random.Generator, names: pd.DataFrame, children: int) -> pd.DataFrame:
+def draw_people(rng: np.random.Generator, names: pd.DataFrame, children: int) -> pd.DataFrame:
     """Return one row per child; 3 in 100 are twins."""
     home = np.arange(children)
     twin = np.flatnonzero(rng.random(children - 1) < 0.015) + 1
@@ -101,30 +101,30 @@ def _draw_people(rng: np.random.Generator, names: pd.DataFrame, children: int) -
     frame["forename"] = rng.choice(names.first_name.dropna().to_numpy(object), children)
     frame.loc[twin, "forename"] = [f"{one[:1]}{one[::-1]}" for one in frame.forename[twin - 1]]
     frame["date_of_birth"] = (pd.Timestamp("2019-09-01") + pd.to_timedelta(rng.integers(0, 366, children), "D"))[home]
-    frame["postcode"] = _draw_postcodes(rng, frame.council)[home]
+    frame["postcode"] = draw_postcodes(rng, frame.council)[home]
     frame["upn"] = [make_upn(800_000_000_003 + 10 * each) for each in rng.permutation(children).tolist()]
-    frame["nhs_number"] = _number(rng.permutation(children))
+    frame["nhs_number"] = make_numbers(rng.permutation(children))
     return frame
 
 
 def _draw_strangers(rng: np.random.Generator, names: pd.DataFrame, children: int) -> pd.DataFrame:
     """Return children who are reviewed here and are no pupils."""
-    some = _draw_people(rng, names, int(children * rng.uniform(0.01, 0.06)))
+    some = draw_people(rng, names, int(children * rng.uniform(0.01, 0.06)))
     numbers = np.arange(len(some))
-    return some.assign(child=children + numbers, nhs_number=_number(numbers + children), frailty=1.0)
+    return some.assign(child=children + numbers, nhs_number=make_numbers(numbers + children), frailty=1.0)
 
 
-def _number(places: NDArray[np.int64]) -> list[str]:
+def make_numbers(places: NDArray[np.int64]) -> list[str]:
     pairs = ((2 * each % 1_000_000, (2 * each + 1) % 1_000_000) for each in places.tolist())
     return [make_nhs_number(one) or make_nhs_number(other) or "" for one, other in pairs]
 
 
-def _draw_postcodes(rng: np.random.Generator, council: "pd.Series[str]") -> NDArray[np.object_]:
+def draw_postcodes(rng: np.random.Generator, council: "pd.Series[str]") -> NDArray[np.object_]:
     """Return a postcode in each council; about six children live at one."""
     many, made = council.value_counts(), np.empty(len(council), object)
-    for name, number in many.items():
+    for name, size in many.items():
         area = _COUNCILS[str(name)][1]
-        units = max(30, number // 6)
+        units = max(30, size // 6)
         inward = rng.choice(_UNIT, (units, 2))
         known = [
             f"{area}{out} {digit}{a}{b}"
@@ -132,11 +132,11 @@ def _draw_postcodes(rng: np.random.Generator, council: "pd.Series[str]") -> NDAr
                 rng.integers(1, 30, units), rng.integers(0, 10, units), inward.tolist(), strict=True
             )
         ]
-        made[(council == name).to_numpy()] = rng.choice(np.array(known, object), number)
+        made[(council == name).to_numpy()] = rng.choice(np.array(known, object), size)
     return made
 
 
-def _spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float], names: pd.DataFrame) -> pd.DataFrame:
+def spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float], names: pd.DataFrame) -> pd.DataFrame:
     """Return the records with errors, each kind at its rate times the child's frailty."""
     frame, size = frame.copy(), len(frame)
 
@@ -164,7 +164,7 @@ def _spoil(rng: np.random.Generator, frame: pd.DataFrame, rates: dict[str, float
     frame.loc[hit("placeholder"), "date_of_birth"] = pd.Timestamp("1900-01-01")
     moved = hit("moved")
     if moved.any():
-        frame.loc[moved, "postcode"] = _draw_postcodes(rng, frame.council[moved])
+        frame.loc[moved, "postcode"] = draw_postcodes(rng, frame.council[moved])
     frame.loc[hit("nowhere"), "postcode"] = "ZZ99 3VZ"
     return frame
 

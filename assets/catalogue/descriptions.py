@@ -162,6 +162,7 @@ _FACTS = {
     Fact.KNOWN_TO: "that another service knows the child",
     Fact.LAST_CONTACT: "month of the latest linked record",
     Fact.CONCERN: "that a concern was recorded",
+    Fact.CONCERN_MONTH: "month of the latest concern",
     Fact.NO_OTHER: "that no other service knows the child",
     Fact.REVIEW: "that no health-visiting team has recorded a due review",
 }

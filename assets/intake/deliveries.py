@@ -64,14 +64,16 @@ class PartRows(PartFile):
     """One part of an extract, and the outcome of its rows.
 
     A row is set aside (`rejected`), `in_force`, `repeated` from an earlier part, or was `replaced` or deleted by a
-    later part. `deletions` counts rows that delete a record, `of_nothing` those of a record that was not held.
-    `sent_again` is the number of the part of the same name that replaced this one, or 0. In a multi-cohort file,
-    `of_no_cohort` rows belong to no cohort; `first_of_no_cohort` holds the first of their row numbers.
+    later part. `sent_last` counts rows in force that are here and that no later part repeats, `deletions` rows that
+    delete a record, `of_nothing` those of a record that was not held. `sent_again` is the number of the part of the
+    same name that replaced this one, or 0. In a multi-cohort file, `of_no_cohort` rows belong to no cohort;
+    `first_of_no_cohort` holds the first of their row numbers.
     """
 
     rows_read: int
     rejected: int
     in_force: int = 0
+    sent_last: int = 0
     repeated: int = 0
     replaced: int = 0
     deletions: int

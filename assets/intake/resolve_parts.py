@@ -35,7 +35,7 @@ from sources.councils.dialect import Parts
 from sources.errors import ExtractStopped
 from sources.extract.part_names import are_comparable, parse_place
 
-_RESOLVED_UNDER = "2"
+_RESOLVED_UNDER = "3"
 """Version of the rules that resolve parts. Raise it if they change."""
 NEARLY_ALL = 0.95
 """Parts are cumulative if every part holds at least this share of the records of the part before it."""
@@ -86,9 +86,10 @@ def order_parts(parts: Sequence[Part]) -> Ordered:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The rows in force (sorted by `row_key`, with `part`, `last_part` and `t_names`), and counts by part number.
+    """The rows in force (sorted by `row_key`, with `part`, `last_key` and `t_names`), and counts by part number.
 
-    `last_part` is the number of the last part that has the row's record. The counts are those of `PartRows`.
+    `last_key` is the key of the equal row in the last part that repeats it, or NULL. The counts are those of
+    `PartRows`.
     `answered` holds the keys of rows set aside whose record is nevertheless in force. `seen` means `how` was inferred.
     """
 
@@ -155,15 +156,16 @@ WITH since AS (
     FROM states
 ), counting AS (
     SELECT key, min(place) AS place FROM since WHERE place > coalesce(changed, -1) AND ends >= $last GROUP BY key
-), named AS (
-    SELECT place AS ends, max(part) AS last_part FROM live GROUP BY place
+), latest AS (
+    SELECT key, content, arg_max(row_key, place) AS last_key FROM live WHERE kept AND NOT again GROUP BY key, content
 )
-SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force, last_part,
+SELECT live.*, kept AND NOT again AND counting.key IS NOT NULL AS in_force, last_key,
     again OR coalesce(before = kept_hash AND NOT gone_before, false) AS repeats, before IS NULL AS first
-FROM live JOIN states USING (key, place) JOIN named USING (ends) LEFT JOIN counting USING (key, place)
+FROM live JOIN states USING (key, place) LEFT JOIN latest USING (key, content) LEFT JOIN counting USING (key, place)
 """
 """The last state of a record is in force. Its rows are taken from the first part after the latest change to the record;
-`last_part` is the part that mentions it last. A record is not in force if no part from place `last` on mentions it."""
+`last_key` is the equal row of the part that mentions it last. A record is not in force if no part from place `last` on
+mentions it."""
 _SET_ASIDE = """
 CREATE TEMP TABLE set_aside AS
 SELECT *, key IN (SELECT key FROM fates WHERE in_force) AS is_in_force FROM entries WHERE rejected AND place >= $last
@@ -178,7 +180,7 @@ WITH pool AS (
         AND (min(sole_born) > 0 OR count(DISTINCT nullif(sole_home, 0)) <= 1)
         AND (SELECT count(*) FROM fates WHERE in_force) <= $most
 )
-SELECT row_key, part, last_part, alone.sole_names AS t_names
+SELECT row_key, part, nullif(last_key, row_key) AS last_key, alone.sole_names AS t_names
 FROM fates LEFT JOIN alone USING (sole_names) WHERE in_force ORDER BY row_key
 """
 """The rows in force, with `t_names` if only one child of the extract has both names (see `pseudonyms`).
@@ -187,6 +189,7 @@ The search covers all rows that a whole file would contain. As for a whole file,
 _TALLIES = """
 SELECT part, {
     'in_force': count_if(in_force),
+    'sent_last': count_if(row_key IN (SELECT last_key FROM fates WHERE in_force)),
     'repeated': count_if(kept AND NOT in_force AND repeats),
     'replaced': count_if(kept AND NOT in_force AND NOT repeats),
     'of_nothing': count_if(NOT kept AND first)
@@ -360,7 +363,7 @@ def write_resolved(
     with KeyedWriter(quarantine) as out:
         out.write(lines)
     if source in SERVICES:
-        index = rows.select([ROW_KEY, "t_names", "last_part"]).append_column("lies_in", pa.array(lies_in))
+        index = rows.select([ROW_KEY, "t_names", "last_key"]).append_column("lies_in", pa.array(lies_in))
         of_index = {**metadata, PARTS_KEY: json.dumps([*files])}
         with KeyedWriter(tokens, of_index, sealed.build_encryption(keys.get_public_key("tokens"))) as out:
             out.write(index)

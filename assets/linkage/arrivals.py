@@ -228,6 +228,8 @@ class Progress(StrEnum):
     """Due month by month; all that was due by now is in."""
     IN = "in"
     LATE = "late"
+    NOT_SENT = "not sent"
+    """The council sends none, and need not: the record may be kept with the mother."""
 
 
 @dataclass(frozen=True)
@@ -281,6 +283,8 @@ def judge(
     day_after = min(on, last) + dt.timedelta(1)
     needed = add_months(day_after.replace(day=1), -record.delivered_months - 1)
     reached = find_last_month(quality, record) if quality else None
+    if record.with_mother and quality and not reached:
+        return Progress.NOT_SENT, taken
     # A file made after its last record was due has the whole cohort: a small council may have no review in that month.
     if reached is None or (reached < needed and taken <= last):
         missing_from = add_months(reached, 2 + record.delivered_months) if reached else first
@@ -291,8 +295,8 @@ def judge(
 def find_last_month(quality: ExtractQuality, record: RecordAtAge) -> dt.date | None:
     """Return the first day of the last month for which a delivery has rows, or None if it has no such record at all.
 
-    The months of all records count, because a monthly submission has every record of its month. A month after the
-    delivery is a wrong date and does not count.
+    A record without a code is of any kind. The months of all records count, because a monthly submission has every
+    record of its month. A month after the delivery is a wrong date and does not count.
     """
     columns = quality.profile.columns
     if record.code and not columns[record.kind].groups.get(record.code):
@@ -334,17 +338,25 @@ def is_in_full(service: str, cohort: Cohort, extracts: Mapping[str, ExtractQuali
     """
     for source in (source for source, of in SERVICES.items() if of == service):
         possible, quality = _list_possible(source, cohort, on), extracts.get(source)
-        reaching = [replace(record, code="") if isinstance(record, RecordAtAge) else record for record in possible]
         if possible and not (
             quality
-            and all(_is_sent(record, quality, cohort, on) for record in reaching)
+            and all(_is_sent(record, quality, cohort, on, of_any_kind=True) for record in possible)
             and any(_is_sent(record, quality, cohort, on) for record in possible)
         ):
             return False
     return True
 
 
-def _is_sent(record: RecordOnDay | RecordAtAge, quality: ExtractQuality, cohort: Cohort, on: dt.date) -> bool:
+def _is_sent(
+    record: RecordOnDay | RecordAtAge,
+    quality: ExtractQuality,
+    cohort: Cohort,
+    on: dt.date,
+    of_any_kind: bool = False,
+) -> bool:
+    """Return whether a record is in as far as it is due; if `of_any_kind`, records of other kinds count too."""
+    if of_any_kind and isinstance(record, RecordAtAge):
+        record = replace(record, code="")
     return judge(record, quality, cohort, on)[0] in (Progress.IN, Progress.CURRENT)
 
 
@@ -399,7 +411,7 @@ def _list_possible(source: str, cohort: Cohort, on: dt.date) -> list[RecordOnDay
         if (
             record.whole and record.possible.find_date(cohort) <= on
             if isinstance(record, RecordOnDay)
-            else record.code and record.find_window(cohort)[1] <= on
+            else not record.with_mother and record.find_window(cohort)[1] <= on
         )
     ]
 
@@ -440,9 +452,9 @@ _CENSUS_MONTHS = pa.schema(
 
 def _find_last_read(quality: ExtractQuality) -> dt.date:
     """Return the day on which the newest file of a delivery was read."""
-    in_force = {part.number for part in quality.parts.parts if part.in_force} if quality.parts else {0}
+    newest = {part.number for part in quality.parts.parts if part.sent_last} if quality.parts else {0}
     days = quality.days_read
-    return max(days[number] for number in in_force or days)
+    return max(days[number] for number in newest or days)
 
 
 _BY_AGE = sorted(

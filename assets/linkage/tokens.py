@@ -50,25 +50,25 @@ def _iter_batches(files: Sequence["Tokens"], columns: list[str]) -> Iterator[pa.
         yield from file.read(columns=columns).select(columns).to_batches()
 
 
-def read_last_parts(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Sequence[Path]]) -> pa.Table:
-    """Return source, council, row_key and `last_part` of the rows of extracts in parts. Raises as `open_readers`.
+def read_last_keys(store: CohortStore, keys: KeyRing, extracts: Mapping[str, Sequence[Path]]) -> pa.Table:
+    """Return source, council, row_key and `last_key` of rows that a later part repeats. Raises as `open_readers`.
 
-    `last_part` is the part in which a record was seen last: a row that a later part repeats keeps the key of the first.
+    Such a row keeps the key of the first part that has it; `last_key` is that of the equal row in the last one.
     """
-    found = [_LAST_PARTS.empty_table()]
+    found = [_LAST_KEYS.empty_table()]
     for source, paths in extracts.items():
         for path in paths:
             tokens = open_tokens(store.get_extract(source, path.stem), keys)
             if isinstance(tokens, TokensOfParts):
-                rows = tokens.index.select([ROW_KEY, "last_part"])
+                rows = tokens.index.select([ROW_KEY, "last_key"]).filter(pc.field("last_key").is_valid())
                 for name, value in (("council", path.stem), ("source", source)):
                     rows = rows.add_column(0, name, pa.repeat(value, len(rows)))
-                found.append(rows.cast(_LAST_PARTS))
+                found.append(rows.cast(_LAST_KEYS))
     return pa.concat_tables(found)
 
 
-_LAST_PARTS = pa.schema(
-    [("source", pa.string()), ("council", pa.string()), (ROW_KEY, pa.uint64()), ("last_part", pa.int64())]
+_LAST_KEYS = pa.schema(
+    [("source", pa.string()), ("council", pa.string()), (ROW_KEY, pa.uint64()), ("last_key", pa.uint64())]
 )
 
 

@@ -219,15 +219,17 @@ _RETURNED = pa.schema(
 _TOLD = """
 CREATE OR REPLACE TEMP TABLE told_facts AS
 SELECT council, service, source, row, contact.council AS teller_council, contact.service AS teller_service,
-       contact.last_contact IS NOT NULL AS contact, contact.concern IS NOT NULL AS concern
+       contact.last_contact IS NOT NULL AS contact, contact.concern IS NOT NULL AS concern,
+       contact.concern_month IS NOT NULL AS concern_month
   FROM (SELECT council, service, source, parsed.row, unnest(parsed.known_to) AS contact
           FROM (SELECT council, service, source, from_json(fact, '{"row": "BIGINT", "known_to": [{"council": "VARCHAR",
-                "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN"}]}') AS parsed
+                "service": "VARCHAR", "last_contact": "VARCHAR", "concern": "BOOLEAN", "concern_month": "VARCHAR"}]}')
+                       AS parsed
                   FROM (SELECT council, service, source, unnest(facts) AS fact FROM returned)))
 """
 _OF_CHILD = """
     SELECT child_id, told_facts.council || '/' || told_facts.service AS receiver, bool_or(contact) AS contact,
-           bool_or(told_facts.concern) AS concern
+           bool_or(told_facts.concern) AS concern, bool_or(told_facts.concern_month) AS concern_month
       FROM told_facts JOIN records USING (council, source, row)
      WHERE teller_council = $council AND teller_service = $service AND child_id IN (
            SELECT child_id FROM records WHERE council = $council AND service = $service
@@ -243,7 +245,9 @@ SELECT receiver, (round(count(*) / $to) * $to)::BIGINT AS children_about FROM ({
 _ROWS = f"""
 SELECT own.source, own.row, receiver, list_sort(list_filter([
            {quote_text(Fact.KNOWN_TO)}, CASE WHEN contact THEN {quote_text(Fact.LAST_CONTACT)} END,
-           CASE WHEN told.concern THEN {quote_text(Fact.CONCERN)} END], lambda fact: fact IS NOT NULL)) AS told
+           CASE WHEN told.concern THEN {quote_text(Fact.CONCERN)} END,
+           CASE WHEN told.concern_month THEN {quote_text(Fact.CONCERN_MONTH)} END], lambda fact: fact IS NOT NULL))
+           AS told
   FROM ({_OF_CHILD}) AS told JOIN records AS own USING (child_id)
   JOIN (SELECT council, source, row, teller_council || '/' || teller_service AS receiver
           FROM told_facts) AS named USING (council, source, row, receiver)

@@ -24,7 +24,7 @@ from assets.intake import deliveries
 from assets.linkage import inputs
 from assets.linkage.arrivals import is_in_full, list_able_services, list_census_months, list_complete_reviews
 from assets.linkage.row_numbers import RowNumbers
-from assets.linkage.tokens import StoredPairs, open_readers, read_last_parts
+from assets.linkage.tokens import StoredPairs, open_readers, read_last_keys
 from assets.returns import accounts
 from assets.returns.accounts import LogEntry, Made, ReturnState
 from assets.returns.row_history import Extracts, Unusual, observe
@@ -35,7 +35,7 @@ from privacy.doors.sql import quote_parquet, quote_text
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.linkage.rows import Extract
+from privacy.linkage.rows import ROW, Extract
 from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
 from privacy.returns import facts
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, find_new_children_rule, list_permitted
@@ -206,13 +206,18 @@ class Maker:
         return [*of_age, *(day for (day,) in later if day)]
 
     def load_records(self) -> None:
-        """Create `records`, as read by `privacy.returns.facts`; `row` is the number by which the sender knows a row."""
-        links = pyarrow.parquet.read_table(self.store.links)
-        numbers = RowNumbers(self.store, self.keys).find_numbers(links)
+        """Create `records`, as read by `privacy.returns.facts`; `row` is the number in the newest part that has it."""
+        self.con.register("sent_again", read_last_keys(self.store, self.keys, self.payload))
+        links = self.con.sql(
+            "SELECT links.*, coalesce(last_key, row_key) AS last_key"
+            f" FROM {quote_parquet([self.store.links], hive_partitioning=False)} AS links"
+            " LEFT JOIN sent_again USING (source, council, row_key)"
+        ).to_arrow_table()
+        sent_last = links.select(["source", "council", "last_key"]).rename_columns([*ROW])
+        numbers = RowNumbers(self.store, self.keys).find_numbers(sent_last)
         self.con.register("links", links.append_column("row", numbers))
         self.con.register("census_months", list_census_months(self.extracts, Cohort(self.store.cohort)))
         self.con.register("traits", facts.derive_traits(open_readers(self.store, self.keys, self.payload), self.keys))
-        self.con.register("last_parts", read_last_parts(self.store, self.keys, self.payload))
         # the month of a review, unless it is in the future; the other sources have no date of contact
         month = (
             f"CASE WHEN review_date <= {quote_text(self.on.isoformat())}::DATE THEN strftime(review_date, '%Y-%m') END"
@@ -221,6 +226,7 @@ class Maker:
             f"SELECT {quote_text(source)} AS source, council, {quote_text(SERVICES[source])} AS service, row_key,"
             f" {month if source == 'hv_reviews' else 'NULL'} AS last_contact,"
             f" {CONTRACTS[source].concern or 'NULL::BOOLEAN'} AS concern,"
+            f" {CONTRACTS[source].concern_month or 'NULL'} AS dated_concern,"
             f" {'review' if source == 'hv_reviews' else 'NULL'} AS review"
             f" FROM {quote_parquet(paths, hive_partitioning=False)}"
             for source, paths in self.payload.items()
@@ -230,13 +236,15 @@ class Maker:
         self.con.execute(
             f"""
             CREATE TEMP TABLE records AS
-            SELECT sent.* EXCLUDE last_contact, traits.* EXCLUDE (source, council, row_key), row, child_id,
-                   coalesce(last_contact, census_month) AS last_contact, coalesce(match_probability, 1) AS probability
+            SELECT sent.* EXCLUDE (last_contact, dated_concern), traits.* EXCLUDE (source, council, row_key), row,
+                   child_id,
+                   coalesce(last_contact, census_month) AS last_contact,
+                   CASE WHEN concern THEN coalesce(dated_concern, last_contact, census_month) END AS concern_month,
+                   coalesce(match_probability, 1) AS probability
               FROM ({" UNION ALL ".join(selects)}) AS sent JOIN links USING (source, council, row_key)
               JOIN traits USING (source, council, row_key)
-              LEFT JOIN last_parts USING (source, council, row_key)
               LEFT JOIN census_months ON census_months.source = sent.source AND census_months.council = sent.council
-                   AND part = coalesce(last_part, {build_part_sql("row")})
+                   AND part = {build_part_sql("row")}
             """
         )
 
@@ -435,7 +443,7 @@ class Maker:
         allowed, of_absence, of_reviews, rule = self._find_terms(receiver)
         own, extract = self.agreements[receiver.council], self.extracts[receiver.council, source]
         recipient, parts = own.recipients[receiver.service], extract.parts.parts if extract.parts else ()
-        in_force = [part for part in parts if part.in_force]
+        newest = [part for part in parts if part.sent_last]
         councils = sorted({own.council, *(teller.council for teller in allowed)})
         return Header(
             **receiver._asdict(),
@@ -447,15 +455,20 @@ class Maker:
             sender_mac=extract.sender_mac,
             extract_mac=extract.file_mac,
             # Under another council file the same file can have other row numbers, so the recipient compares the count.
-            extract_rows=sum(part.rows_read - part.deletions for part in in_force)
+            extract_rows=sum(part.rows_read - part.deletions for part in newest)
             if extract.parts
             else extract.rows_read,
-            parts={part.sender_mac: part.number for part in in_force},
-            several=[part.number for part in in_force if part.of_several],
+            parts={part.sender_mac: part.number for part in newest},
+            several=[part.number for part in newest if part.of_several],
             **own.model_dump(include={"reference", "purpose", "legal_basis", "impact_assessment"}),
             expires=own.expires.isoformat(),
             agreements={council: self.agreements[council].version for council in councils},
             tells={"/".join(teller): sorted(fact.value for fact in facts) for teller, facts in allowed.items()},
+            contacts={
+                "/".join(teller): found.contact.model_dump()
+                for teller in allowed
+                if (found := self.agreements[teller.council].recipients.get(teller.service)) and found.contact
+            },
             absence_of=["/".join(sender) for sender in of_absence.of],
             absence_why_not=of_absence.why_not,
             reviews={review: ["/".join(sender) for sender in of_reviews.of] for review in of_reviews.reviews},

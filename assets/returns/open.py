@@ -16,8 +16,9 @@ from privacy.doors import files
 from privacy.doors.database import open_in_memory
 from privacy.returns import seal
 from privacy.returns.seal import Header, ReturnProblem
-from privacy.row_keys import number_rows, split_number
-from sources.contracts import CONTRACTS, Role, SourceContract
+from privacy.row_keys import format_row_number, number_rows, split_number
+from privacy.services import SERVICES
+from sources.contracts import CONTRACTS, RecordOnDay, Role, SourceContract
 from sources.councils.council_file import load_council_file, read_council_file
 from sources.councils.dialect import Dialect
 from sources.errors import ExtractStopped, wrap_error
@@ -62,17 +63,20 @@ def open_return(
     return [page, workbook, csv], _list_warnings(header, today, newest)
 
 
-def _find_parts(folder: Path, header: Header) -> dict[int, Landed]:
-    """Find the files of an extract in parts anywhere in `folder`, and return them by number. Raises `ReturnProblem`."""
+def _find_parts(given: Path, header: Header) -> dict[int, Landed]:
+    """Find the parts that a return is about anywhere in a folder, or the only one as a file, and return them by number.
+
+    Raises `ReturnProblem`.
+    """
     of = f"{header.source} of {header.council}, cohort {header.cohort}"
-    if not folder.is_dir():
-        raise ReturnProblem(f"{folder.name}: the return is about {of}, which was sent in parts; give their folder")
-    files = {_compute_mac(header, path): path for path in list_arrived(folder)}
+    if not given.is_dir() and len(header.parts) > 1:
+        raise ReturnProblem(f"{given.name}: the return is about {of}, which was sent in parts; give their folder")
+    files = {_compute_mac(header, path): path for path in (list_arrived(given) if given.is_dir() else [given])}
     missing = sorted(number for mac, number in header.parts.items() if mac not in files)
     if missing:
         raise ReturnProblem(
-            f"{folder.name}: has no file that is, to the byte, part {missing[0]} of {of}; put every part there as it"
-            " was sent"
+            f"{given.name}: {'has no file that is' if given.is_dir() else 'is not'}, to the byte, part {missing[0]} of"
+            f" {of}; give that file as it was sent"
         )
     return {
         number: Landed(header.council, header.source, header.cohort, files[mac], part=number)
@@ -200,11 +204,13 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
     }
     identity = [f"raw_{column.name}" for column in contract.select_role(Role.IDENTIFIER) if column.name in shown]
     con.register("returned", pa.table({"fact": pa.array(opened.facts, pa.string())}))
+    con.register("expected", _list_expected(header))
     query = _LINES.read_text(encoding="utf-8").replace("IDENTITY", ", ".join(identity))
     rows = con.sql(
         query.replace("SHOWN", ", ".join(f"raw_{name}" for name in shown)),
         params={
             "made_on": header.made_on,
+            "youngest": Cohort(header.cohort).born_to.isoformat(),
             "lately_months": team_files.LATELY_MONTHS,
             **{each.name.lower(): each.value for each in team_files.Situation},
         },
@@ -216,10 +222,36 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},
             situation=(situation := team_files.Situation(row["situation"])),
             why=team_files.explain(situation, row, header),
+            calls=tuple(
+                team_files.format_call(sender, header) for sender in team_files.list_to_call(situation, row, header)
+            ),
             next_step=team_files.get_next_step(situation, header.service),
         )
         for row in rows.to_arrow_table().to_pylist()
     ]
+
+
+def _list_expected(header: Header) -> pa.Table:
+    """Return the records that services other than the receiver's make of every child: from when, and when due."""
+    cohort, rows = Cohort(header.cohort), []
+    for source, service in SERVICES.items():
+        for record in CONTRACTS[source].expected if service != header.service else ():
+            if isinstance(record, RecordOnDay):
+                days = {"from_day": record.possible.find_date(cohort), "due_day": record.due.find_date(cohort)}
+                rows.append({"service": service, **days})
+            elif not record.with_mother:
+                due = {"due_months": record.months + record.delivered_months, "due_days": record.days}
+                rows.append({"service": service, "from_months": record.from_months, **due})
+    return pa.Table.from_pylist(rows, _EXPECTED)
+
+
+_EXPECTED = pa.schema(
+    [
+        ("service", pa.string()),
+        *((name, pa.date32()) for name in ("from_day", "due_day")),
+        *((name, pa.int32()) for name in ("from_months", "due_months", "due_days")),
+    ]
+)
 
 
 def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, Path]:
@@ -229,7 +261,10 @@ def open_receipt(file: Path, key: Path, signer: Path, out: Path) -> tuple[Path, 
     seal.check_recipient(file, found["recipient"], own)
     numbers = {each["receiver"]: each["children_about"] for each in found["receivers"]}
     receivers = [(who, ", ".join(facts), numbers.get(who, 0)) for who, facts in sorted(found["may_tell"].items())]
-    rows = [(each["source"], each["row"], each["receiver"], ", ".join(each["told"])) for each in found["rows"]]
+    rows = [
+        (each["source"], format_row_number(each["row"]), each["receiver"], ", ".join(each["told"]))
+        for each in found["rows"]
+    ]
     name = f"{found['council']}-{found['service']}-{found['cohort']}"
     by_receiver, by_row = out / f"{name}-told-whom.csv", out / f"{name}-told-rows.csv"
     tables = {

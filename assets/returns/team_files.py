@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.pages import kit
-from ndl_export.pages.number_format import capitalise, format_month, format_row_ranges, join_words
+from ndl_export.pages.number_format import capitalise, format_month, join_words
 from privacy.doors.shipped import read_yaml
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
@@ -26,7 +26,9 @@ from sources.reference.places import get_place
 
 _COUNCILS_NAMED = 2
 LATELY_MONTHS = 24
-"""If the latest month returned for a child is longer ago than this, the child has no recent record."""
+"""If the latest month returned for a child is longer ago than this, and a service that knows it should have made a
+record since, the child has no recent record. Without the second condition, 328 of 952 children at Reception had none,
+because the last review is at two and a half."""
 
 
 class Situation(IntEnum):
@@ -44,6 +46,8 @@ class Situation(IntEnum):
 TO_CONTACT = tuple(each for each in Situation if each < Situation.KNOWN)
 """Situations whose children are listed by name on the page."""
 
+MOST_FIRST = 20
+"""Children named in the first paragraph of the page."""
 WORDS = read_yaml(Path(__file__).with_name("words.yaml"))
 TITLES: Mapping[Situation, str] = {Situation[name]: title for name, title in WORDS["titles"].items()}
 SERVICES: Mapping[str, str] = WORDS["services"]
@@ -73,8 +77,8 @@ def _name_senders(*names: str) -> str:
 def explain(situation: Situation, child: Mapping[str, Any], header: Header) -> str:
     """Explain a child's situation.
 
-    `child` has `contacts`, each with sender, last_contact and concern; `missing`, the codes of the reviews that are not
-    recorded; and `born`, the day of birth. Each may be None.
+    `child` has `contacts`, each with sender, last_contact, concern, concern_month and concern_is_latest; `missing`, the
+    codes of the reviews that are not recorded; and `born`, the day of birth. Each may be None.
     """
     missing_reviews, contacts = _explain_missing(child, header), child["contacts"] or []
     if situation is Situation.NO_OTHER:
@@ -83,9 +87,10 @@ def explain(situation: Situation, child: Mapping[str, Any], header: Header) -> s
         return NOT_TOLD
     concerned = [contact for contact in contacts if contact["concern"]]
     others = [contact for contact in contacts if not contact["concern"]]
-    sentences = []
+    sentences: list[str] = []
     if concerned:
-        sentences.append(f"{capitalise(join_words(map(_format_contact, concerned)))} recorded a concern.")
+        dated = (f"{capitalise(_format_contact(each))} recorded a concern{_date_concern(each)}." for each in concerned)
+        sentences += dated
     if others:
         also = "Also known to" if concerned else "Known to"
         sentences.append(f"{also} {join_words(map(_format_contact, others))}.")
@@ -111,10 +116,39 @@ def _format_contact(contact: dict[str, object]) -> str:
     return _name_senders(str(contact["sender"])) + latest
 
 
+def _date_concern(contact: Mapping[str, Any]) -> str:
+    if not contact["concern_month"]:
+        return ""
+    latest = "in its latest record" if contact["concern_is_latest"] else "and a later record has none"
+    return f" in {format_month(contact['concern_month'])}, {latest}"
+
+
+def list_to_call(situation: Situation, child: Mapping[str, Any], header: Header) -> list[str]:
+    """Return the services to call about a child that have a contact: those with a concern, or all that know it.
+
+    If none knows the child, or a review is missing, those of the receiver's council that have no record.
+    """
+    contacts = child["contacts"] or []
+    senders = [each["sender"] for each in contacts if each["concern"]] or [each["sender"] for each in contacts]
+    if situation is Situation.NO_OTHER:
+        senders = header.absence_of
+    elif situation is Situation.REVIEW:
+        senders = [sender for code in child["missing"] for sender in header.reviews[code]]
+    if situation in (Situation.NO_OTHER, Situation.REVIEW):
+        senders = [sender for sender in senders if sender.startswith(f"{header.council}/")]
+    return [sender for sender in dict.fromkeys(senders) if sender in header.contacts]
+
+
+def format_call(sender: str, header: Header) -> str:
+    """Return whom to call at a service: `health visiting in Leeds: duty health visitor, 0113 496 0000, a@b.example`."""
+    contact = header.contacts[sender]
+    return f"{_name_senders(sender)}: {contact['role']}, {contact['telephone']}, {contact['mail']}"
+
+
 # Spreadsheet programs run a cell that begins with one of these.
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_FIRST, _LAST = ("Order", "Row"), ("What was returned", "Why", "What to do next")
-_WIDTHS = {"Why": 60, "What to do next": 80, "What was returned": 40, "Order": 7, "Row": 7}
+_FIRST, _LAST = ("Order", "Rows"), ("What was returned", "Why", "Whom to call", "What to do next")
+_WIDTHS = {"Why": 60, "Whom to call": 40, "What to do next": 80, "What was returned": 40, "Order": 7, "Rows": 12}
 TEMPLATES = Path(__file__).parent / "templates"
 _BORN = "Date of birth"
 _IN_THE_NAME = ("Forename", "Surname", _BORN)
@@ -122,7 +156,7 @@ _IN_THE_NAME = ("Forename", "Surname", _BORN)
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the extract: its own columns by heading, and what was returned about it.
+    """One row of the extract: its own columns by heading, and what was returned about its child.
 
     `child` is the same for rows with the same identifiers, names and date of birth.
     """
@@ -132,6 +166,7 @@ class Line:
     own: dict[str, str]
     situation: Situation
     why: str
+    calls: tuple[str, ...]
     next_step: str
 
 
@@ -170,14 +205,27 @@ def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]
 
 
 def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
-    """Return headings and rows of the table."""
-    own = lines[0].own if lines else ()
-    rows = []
-    for each in lines:
-        row = format_row_number(each.row) if split_number(each.row)[0] else each.row  # part and row, or a number
-        texts = [TITLES[each.situation], each.why, each.next_step]
-        rows.append([each.situation.value, row, *each.own.values(), *texts])
-    return [*_FIRST, *own, *_LAST], rows
+    """Return headings and rows of the table: a line for each child. `lines` must be sorted by child."""
+    rows: list[list[int | str]] = []
+    for _, of_child in groupby(lines, key=lambda line: line.child):
+        own = list(of_child)
+        first, places = own[0], [line.row for line in own]
+        values = [", ".join(collect_values(own, label)) for label in first.own]
+        texts = [TITLES[first.situation], first.why, "; ".join(first.calls), first.next_step]
+        # A single number stays a number, to sort by. A range such as 3-7 would be a date in a spreadsheet program.
+        is_number = len(places) == 1 and not split_number(places[0])[0]
+        rows.append([first.situation.value, places[0] if is_number else format_places(places), *values, *texts])
+    return [*_FIRST, *(lines[0].own if lines else ()), *_LAST], rows
+
+
+def collect_values(lines: Iterable[Line], label: str) -> list[str]:
+    """Return the different values of a column in a child's rows, in their order."""
+    return [*dict.fromkeys(line.own[label] for line in lines if line.own[label])]
+
+
+def format_places(rows: Sequence[int]) -> str:
+    """Return where a child's rows are: `3, 7`, or `2:17, 3:4` for rows of parts."""
+    return ", ".join(map(format_row_number, rows))
 
 
 def render_page(header: Header, lines: Sequence[Line]) -> bytes:
@@ -203,6 +251,7 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
             }
             for situation in TO_CONTACT
         ],
+        first=_list_first(found),
         others={TITLES[each]: len(found.get(each, [])) for each in (Situation.KNOWN, Situation.NOT_SAID)},
         tells={
             _name_senders(teller): join_words(words for fact, words in WORDS["facts"].items() if fact in kinds)
@@ -212,19 +261,27 @@ def render_page(header: Header, lines: Sequence[Line]) -> bytes:
     return page.encode()
 
 
+def _list_first(found: Mapping[Situation, Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the first MOST_FIRST children to contact, in groups of the same situation and services to call."""
+    children = [(situation, child) for situation in TO_CONTACT for child in found.get(situation, ())][:MOST_FIRST]
+    groups: dict[tuple[Situation, tuple[str, ...]], list[Mapping[str, Any]]] = {}
+    for situation, child in children:
+        groups.setdefault((situation, child["calls"]), []).append(child)
+    return [{"why": TITLES[why], "calls": calls, "children": of} for (why, calls), of in groups.items()]
+
+
 def _build_child_entry(rows: list[Line]) -> dict[str, Any]:
     """Return a child by name, date of birth and rows, with its identifiers by heading."""
     first, places = rows[0].own, [line.row for line in rows]
-    numbers = {label: [*dict.fromkeys(filter(None, (line.own[label] for line in rows)))] for label in first}
+    numbers = {label: collect_values(rows, label) for label in first}
     return {
         "name": " ".join(filter(None, (first.get("Forename"), first.get("Surname")))) or "No name in the extract",
         "born": first.get(_BORN),
         "rows": places,
-        "places": ", ".join(map(format_row_number, places))
-        if split_number(places[0])[0]
-        else format_row_ranges(places),
+        "places": format_places(places),
         "numbers": {label: values for label, values in numbers.items() if values and label not in _IN_THE_NAME},
         "why": rows[0].why,
+        "calls": rows[0].calls,
     }
 
 

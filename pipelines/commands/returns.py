@@ -62,6 +62,9 @@ def _iter_warnings(agreement: Agreement) -> Iterator[str]:
     rule = agreement.new_children
     if rule.until_then or not rule.after_days or rule.first_delivery is First.AT_ONCE:
         yield "under this rule, facts about a child who was added only to find out about it are returned at once"
+    uncalled = [service for service, recipient in agreement.recipients.items() if not recipient.contact]
+    if tellers := sorted({disclosure.teller for disclosure in agreement.tells}.intersection(uncalled)):
+        yield f"no contact for {', '.join(tellers)}: returns cannot say whom to call there"
     if mute := sorted({disclosure.teller for disclosure in agreement.tells} - set(agreement.recipients)):
         yield f"no recipient for {', '.join(mute)}: it cannot be sent receipts of who was told about its rows"
 

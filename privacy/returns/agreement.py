@@ -33,6 +33,8 @@ class Fact(StrEnum):
     """The month of the latest record of a service that is linked to the child."""
     CONCERN = "concern_recorded"
     """Whether a service recorded a concern, never what it was."""
+    CONCERN_MONTH = "concern_month"
+    """The month of the latest record with a concern, and whether it is the latest record of the service."""
     NO_OTHER = "known_to_no_other"
     """That none of the other services that can know a child of this age, and disclose this, knows the child."""
     REVIEW = "review_not_recorded"
@@ -41,6 +43,7 @@ class Fact(StrEnum):
 
 NOT_RECORDED: Mapping[Fact, tuple[tuple[str, ...], str]] = {
     Fact.CONCERN: (("education",), "concerns"),
+    Fact.CONCERN_MONTH: (("education",), "concerns"),
     Fact.REVIEW: (("education", "settings"), "reviews"),
 }
 """Services whose extracts lack what a fact needs, and what they lack. An outcome of the Profile is not a concern."""
@@ -71,6 +74,8 @@ def _explain_key_fault(key: str) -> str | None:
 def _explain_need(facts: frozenset[Fact]) -> str | None:
     if facts and OTHERS_NEED not in facts:
         return f"{', '.join(sorted(facts))} needs {OTHERS_NEED.value}; add it"
+    if Fact.CONCERN_MONTH in facts and Fact.CONCERN not in facts:
+        return f"{Fact.CONCERN_MONTH.value} needs {Fact.CONCERN.value}; add it"
     return None
 
 
@@ -120,10 +125,19 @@ class NewChildren(settings.Settings):
         return facts
 
 
+class Contact(settings.Settings):
+    """Whom another service calls about a child: printed beside each child in its returns."""
+
+    role: _Written
+    telephone: _Written
+    mail: _Written
+
+
 class Recipient(settings.Settings):
     """The recipient of a service's returns, and the age X25519 public key (`age1...`) they are encrypted to."""
 
     name: _Written
+    contact: Contact | None = None
     key: Annotated[str, settings.build_fault_validator(_explain_key_fault), BeforeValidator(_refuse_todo)]
 
 

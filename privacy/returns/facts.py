@@ -134,17 +134,18 @@ def find_facts(
     """Return the facts about each row of `source` that `receiver` sent, as JSON text, by row number.
 
     Reads `records` and `doubts` (child_id, other_child_id, likely) from `con`. Columns of `records`: source, council,
-    service, row_key, row (its number in the file), child_id, probability, last_contact as `2022-05`, concern, review
-    (its code), findable, sex, the numbers that replace the tokens of ALIKE_TOKENS (`derive_traits`), numbered (it has a
-    UPN or NHS number) and waiting (it is still new). Rows without any fact are left out. The JSON text is `{"row": 7,
-    "known_to"?: [{"council", "service", "last_contact"?, "concern"?}], "known_to_no_other"?: true,
-    "reviews_not_recorded"?: ["12M"]}`.
+    service, row_key, row (its number in the file), child_id, probability, last_contact and concern_month as `2022-05`,
+    concern, review (its code), findable, sex, the numbers that replace the tokens of ALIKE_TOKENS (`derive_traits`),
+    numbered (it has a UPN or NHS number) and waiting (it is still new). Rows without any fact are left out. The JSON
+    text is `{"row": 7, "known_to"?: [{"council", "service", "last_contact"?, "concern"?, "concern_month"?,
+    "concern_is_latest"?}], "known_to_no_other"?: true, "reviews_not_recorded"?: ["12M"]}`.
     """
     tellers = [
         {
             **teller._asdict(),
             "tells_contact": Fact.LAST_CONTACT in facts,
             "tells_concern": Fact.CONCERN in facts,
+            "tells_concern_month": Fact.CONCERN_MONTH in facts,
             "tells_review": teller in of_reviews.of,
         }
         for teller, facts in allowed.items()
@@ -172,7 +173,7 @@ def find_facts(
 _TELLERS = pa.schema(
     [
         *((name, pa.string()) for name in Sender._fields),
-        *((name, pa.bool_()) for name in ("tells_contact", "tells_concern", "tells_review")),
+        *((name, pa.bool_()) for name in ("tells_contact", "tells_concern", "tells_concern_month", "tells_review")),
     ]
 )
 _ALIKE = " UNION ".join(

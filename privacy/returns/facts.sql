@@ -9,7 +9,7 @@ WITH seen AS (
 ), mine AS (
     FROM seen WHERE council = $council AND source = $source AND (NOT waiting OR $waiting_known)
 ), theirs AS (
-    SELECT seen.*, tells_contact, tells_concern, tells_review FROM seen JOIN told_by USING (council, service)
+    SELECT seen.*, tells_contact, tells_concern, tells_concern_month, tells_review FROM seen JOIN told_by USING (council, service)
 ), linked AS (
     SELECT mine.row_key, mine.numbered AS own_number, mine.waiting AS early,
            theirs.* EXCLUDE (row_key, child_id, probability), mine.probability * theirs.probability >= $least AS sure
@@ -20,18 +20,26 @@ WITH seen AS (
 ), perhaps AS (
     SELECT mine.row_key, theirs.council, theirs.service, bool_or(likely) AS likely,
            bool_and(other.child_id IS NOT NULL) AS other_number,
-           max(theirs.last_contact) AS perhaps_later, bool_or(theirs.concern) AS perhaps_concern
+           max(theirs.last_contact) AS perhaps_later, bool_or(theirs.concern) AS perhaps_concern,
+           max(theirs.concern_month) AS perhaps_concern_month
       FROM mine JOIN doubts USING (child_id) JOIN theirs ON theirs.child_id = other_child_id
       LEFT JOIN numbered_children AS other
              ON other.child_id = other_child_id AND (other.t_upn <> mine.t_upn OR other.t_nhs <> mine.t_nhs)
      GROUP BY ALL
 ), known AS (
     SELECT row_key, council, service, any_value(tells_contact) AS tells_contact,
-           any_value(tells_concern) AS tells_concern, any_value(early) AS early, any_value(own_number) AS own_number,
+           any_value(tells_concern) AS tells_concern, any_value(tells_concern_month) AS tells_concern_month,
+           any_value(early) AS early, any_value(own_number) AS own_number,
            NOT bool_and(sure) OR coalesce(bool_or(perhaps.likely), false) AS unsettled,
            max(last_contact) FILTER (sure) AS last_contact, bool_or(concern) FILTER (sure) AS concern,
+           CASE WHEN bool_and(concern_month IS NOT NULL) FILTER (sure AND concern)
+                THEN max(concern_month) FILTER (sure AND concern) END AS concern_month,
+           coalesce(max(last_contact) FILTER (sure AND concern) = max(last_contact) FILTER (sure), false)
+               AS concern_is_latest,
            coalesce(max(perhaps.perhaps_later) > max(last_contact) FILTER (sure), false) AS perhaps_later,
-           coalesce(bool_or(perhaps_concern), false) AS perhaps_concern
+           coalesce(bool_or(perhaps_concern), false) AS perhaps_concern,
+           coalesce(max(perhaps_concern_month) > max(concern_month) FILTER (sure AND concern), false)
+               AS perhaps_concern_later
       FROM linked LEFT JOIN perhaps USING (row_key, council, service)
      GROUP BY row_key, council, service HAVING bool_or(sure)
 ), told AS (
@@ -39,13 +47,17 @@ WITH seen AS (
            CASE WHEN tells_contact AND NOT (unsettled OR perhaps_later OR early) AND (own_number OR $bare_last_contact)
                 THEN last_contact END AS last_contact,
            CASE WHEN tells_concern AND (concern OR NOT (unsettled OR perhaps_later AND perhaps_concern)) AND NOT early
-                 AND (own_number OR $bare_concern) THEN concern END AS concern
+                 AND (own_number OR $bare_concern) THEN concern END AS concern,
+           CASE WHEN tells_concern_month AND concern AND NOT (unsettled OR perhaps_later OR perhaps_concern_later OR early)
+                 AND (own_number OR $bare_concern_month) THEN concern_month END AS concern_month, concern_is_latest
       FROM known WHERE own_number OR $bare_known_to
 ), of_known AS (
     SELECT row_key, list(json_merge_patch(
                json_object('council', council, 'service', service),
                CASE WHEN last_contact IS NULL THEN json('{}') ELSE json_object('last_contact', last_contact) END,
-               CASE WHEN concern IS NULL THEN json('{}') ELSE json_object('concern', concern) END
+               CASE WHEN concern IS NULL THEN json('{}') ELSE json_object('concern', concern) END,
+               CASE WHEN concern_month IS NULL THEN json('{}') ELSE json_object('concern_month', concern_month,
+                    'concern_is_latest', concern_is_latest) END
            ) ORDER BY council, service) AS known_to
       FROM told GROUP BY row_key
 ), unfound AS (

@@ -1,6 +1,6 @@
 """Seals and opens the file of a return: signed by the pipeline, then encrypted to the recipient in the age format.
 
-    readiness-return-2 <Ed25519 signature, hexadecimal>
+    readiness-return-3 <Ed25519 signature, hexadecimal>
     {header, JSON}
     {one row's fact, JSON}
     ...
@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from privacy.doors import age
 from privacy.keys import KeyRing
 
-FORMAT = "readiness-return-2"
+FORMAT = "readiness-return-3"
 RECEIPT_FORMAT = "readiness-told-1"
 """First word of a receipt: who was told about a service's rows. One JSON document follows."""
 _SIGNATURE_DIGITS = 128  # 64 bytes in hexadecimal
@@ -41,9 +41,11 @@ class Header:
     `recipient` is the age public key. `tells` are the facts by teller (`council/service`), `agreements` the version
     (SHA-256) of each agreement by council. `absence_of` are the services covered if a row says that no other service
     knows the child; `absence_why_not` is a sentence giving the reason if no row can say so. `reviews` has the services
-    covered by code of each review that a row can say is not recorded, `reviews_why_not` the reason if none.
-    `sender_mac` (under `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, `parts` has the
-    number of each file by its MAC under `sender_key`, and row 17 of part 3 is numbered 3 x 2^40 + 17; the files of the
+    covered by code of each review that a row can say is not recorded, `reviews_why_not` the reason if none. `contacts`
+    are role, telephone and mail by teller.
+    `sender_mac` (under `sender_key`) and `extract_mac` identify the sender's file. If it came in parts, each record is
+    numbered by the newest part that has it (row 17 of part 3 is 3 x 2^40 + 17), and `parts` has the number of each of
+    these files by its MAC under `sender_key`: the newest alone if every file holds everything so far. The files of the
     parts in `several` also hold rows of other cohorts. `new_children` is the rule about new rows. `serial` counts the
     returns of a council, source and cohort: a higher one replaces every lower one. `made_on` is a day.
     """
@@ -67,6 +69,7 @@ class Header:
     expires: str
     agreements: dict[str, str]
     tells: dict[str, list[str]]
+    contacts: dict[str, dict[str, str]]
     absence_of: list[str]
     absence_why_not: str | None
     reviews: dict[str, list[str]]

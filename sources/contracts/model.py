@@ -167,9 +167,9 @@ class RecordOnDay:
 class RecordAtAge:
     """A record made by the age of `months` and `days` and hardly ever before `from_months`, such as a review.
 
-    The source's column `kind` has the value `code` (empty for a record that may be kept with the mother, so that an
-    extract of children lacks it), and the column `dated` its date. Deliveries are monthly: a record
-    is due `delivered_months` after that age.
+    The source's column `kind` has the value `code`, and the column `dated` its date. Deliveries are monthly: a record
+    is due `delivered_months` after that age. A record `with_mother` may be kept with the mother, so that an extract of
+    children lacks it.
     """
 
     title: str
@@ -180,6 +180,7 @@ class RecordAtAge:
     from_months: int = 0
     months: int = 0
     days: int = 0
+    with_mother: bool = False
 
     def find_due_day(self, born: dt.date) -> dt.date:
         """Return the day by which the record of a child born on a day should have been made."""
@@ -200,7 +201,7 @@ def add_months(day: dt.date, months: int) -> dt.date:
     return dt.date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-_NOT_IN_FILES = ("expected", "due_reason", "concern", "purposes")
+_NOT_IN_FILES = ("expected", "due_reason", "concern", "concern_month", "purposes")
 """Fields that do not affect what the intake writes, so that files stay current when they change."""
 
 
@@ -229,6 +230,8 @@ class SourceContract:
     """Column names that show a file to be of another kind, each with the reason given for stopping it."""
     concern: str | None = None
     """SQL condition for rows that record a concern about the child; None if the source does not record concerns."""
+    concern_month: str | None = None
+    """SQL for the month of a row's concern, as `2022-05`; None or NULL: that of the row's last contact."""
     purposes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Every use of each payload column: `linkage`, `timeline`, `returns.<fact>`, `<family>.<attribute>` of published
     tables, or the name of a table that is being built. A column without a use is not kept (docs/uses.md)."""

@@ -222,11 +222,13 @@ EARLY_YEARS_CENSUS = SourceContract(
         ),
     ),
     concern=f"coalesce({_CHECK_CONCERN} OR {_SEN_CONCERN}, false)",
+    # Support for special educational needs has no date: a census that has it says that it goes on.
+    concern_month=f"CASE WHEN NOT coalesce({_SEN_CONCERN}, false) THEN strftime(progress_check_date, '%Y-%m') END",
     purposes={
         "sex": ("linkage",),
         "entitlement": ("pupil.entitlement",),
-        "sen_provision": ("pupil.dots", "pupil.first_concern", "returns.concern_recorded"),
-        "progress_check_date": ("pupil.first_concern",),
+        "sen_provision": ("pupil.dots", "pupil.first_concern", "returns.concern_recorded", "returns.concern_month"),
+        "progress_check_date": ("pupil.first_concern", "returns.concern_month"),
         "progress_check_outcome": ("pupil.dots", "pupil.first_concern", "returns.concern_recorded"),
     },
 )
@@ -243,7 +245,7 @@ weeks, 12 months and two and a half years (OHID, Health visitor service delivery
 of the two-year reviews are made in the half-year before the month in which the oldest child's is due."""
 
 _REVIEW_RECORDS = tuple(
-    RecordAtAge(title, "review", "" if code == "ANV" else code, "review_date", _DELIVERED_MONTHS, *age)
+    RecordAtAge(title, "review", code, "review_date", _DELIVERED_MONTHS, *age, with_mother=code == "ANV")
     for (code, age), title in zip(_AGES.items(), REVIEW_CODES.values(), strict=True)
 )
 """Children of 202425 are born by 31 August 2020 and two and a half years old by the end of February 2023. There is no
@@ -279,6 +281,7 @@ def build_review_concern_sql(below: str = _BELOW_CUT_OFF) -> str:
 _HEALTH_TABLES = ("health.asq3_all_five", *(f"health.{domain}" for domain in DOMAINS))
 _OF_CHILDREN = ("pupil.asq3", "pupil.dots")
 _LEAD_TIME, _CONCERN = "pupil.first_concern", "returns.concern_recorded"
+_MONTHS = ("returns.last_contact_month", "returns.concern_month")
 _FIVE_REVIEWS = tuple(f"pupil.{name}" for name in lists.REVIEW_NAMES.values())
 
 HV_REVIEWS = SourceContract(
@@ -345,7 +348,7 @@ HV_REVIEWS = SourceContract(
     purposes={
         "sex": ("linkage", "health.sex"),
         "review": (*_OF_CHILDREN, *_FIVE_REVIEWS, *_HEALTH_TABLES, "timeline", "returns.review_not_recorded"),
-        "review_date": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, "timeline", "returns.last_contact_month"),
+        "review_date": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, "timeline", *_MONTHS),
         "asq3_months": (*_OF_CHILDREN, _LEAD_TIME, *_HEALTH_TABLES, _CONCERN),
         **{name: (*_OF_CHILDREN, _LEAD_TIME, "health.asq3_all_five", f"health.{name}", _CONCERN) for name in DOMAINS},
         "concern": ("pupil.dots", _LEAD_TIME, _CONCERN),

@@ -127,7 +127,7 @@ class GrowingWorld:
         here = [file for file in self.files if file.day <= until]
         written = [self._write_file(landing, file) for file in here if file.day > after]
         mark_as_synthetic(landing, written)
-        rows = pa.concat_tables([_NO_ROWS, *(self._build_truth(file) for file in here)])
+        rows = pa.concat_tables([_NO_ROWS, *(self.build_truth(file) for file in here)])
         known = rows.filter(pc.invert(rows["deletes"])).group_by(["person_id", "cohort", "source", "council"])
         first = known.aggregate([("day", "min")]).rename_columns({"day_min": "first_day"})
         keys = [(name, "ascending") for name in ("person_id", "source", "council")]
@@ -146,7 +146,8 @@ class GrowingWorld:
             parts.append((sent.table[rows], seed, status if file.source in _IN_PARTS else {}))
         return writing.write_file(landing, world, place, file.source, file.name, parts)
 
-    def _build_truth(self, file: _File) -> pa.Table:
+    def build_truth(self, file: _File) -> pa.Table:
+        """Return the child of each row of a file, with the day on which it is sent."""
         place = self.cohorts[0].world.margins.councils[file.council].council
         tables = []
         for index, rows in file.parts:

@@ -41,7 +41,7 @@ def _with_parts(quality: ExtractQuality, *read_on: str) -> ExtractQuality:
             sender_mac="",
             file_mac=f"mac {number}",
             read_at=f"{on}T02:00:00+00:00",
-            in_force=1,
+            sent_last=1,
             rows_read=1,
             rejected=0,
             deletions=0,
@@ -100,6 +100,14 @@ def test_a_sender_who_sends_every_month_is_never_late(on: dt.date, record: Recor
     quality = _reviewed(on.isoformat(), months, record.code)
     assert arrivals.judge(record, quality, COHORT, on)[0] is not arrivals.Progress.LATE
     assert arrivals.judge(record, None, COHORT, on)[0] in (arrivals.Progress.NOT_DUE, arrivals.Progress.LATE)
+
+
+def test_a_visit_that_may_be_kept_with_the_mother_is_in_only_if_it_was_sent() -> None:
+    on = dt.date(2026, 1, 10)
+    others, all_of_them = (_reviewed("2026-01-05", "2025-09", *codes) for codes in (("NBV",), ("ANV", "NBV")))
+    assert arrivals.judge(REVIEWS["ANV"], others, COHORT, on)[0] is arrivals.Progress.NOT_SENT
+    assert arrivals.judge(REVIEWS["ANV"], all_of_them, COHORT, on)[0] is arrivals.Progress.CURRENT
+    assert "ANV" not in arrivals.list_complete_reviews(COHORT, all_of_them, {}, dt.date(2028, 1, 1))
 
 
 def test_a_delivery_has_the_censuses_before_it() -> None:

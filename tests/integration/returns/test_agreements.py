@@ -86,6 +86,7 @@ def test_without_a_word_on_new_children_nothing_is_told_of_them_for_four_weeks(
         ("after_days: 0", "after_days: 400", "new_children.after_days: must be less than or equal to 366"),
         ("after_days: 0", "until_then: [known_to, concern_recorded]", "new_children.until_then: must be none or"),
         ("after_days: 0", "until_then: [none, known_to]", "none cannot be combined with other facts"),
+        ("concern_recorded, concern_month", "concern_month", "concern_month needs concern_recorded"),
         ("without_number: [known_to, ", "without_number: [", "needs known_to"),
     ],
 )

@@ -42,7 +42,7 @@ SCHEMA = pa.schema(
     [
         *(
             (name, pa.string())
-            for name in ("source", "council", "service", "child_id", "last_contact", "review", "sex")
+            for name in ("source", "council", "service", "child_id", "last_contact", "concern_month", "review", "sex")
         ),
         *((name, pa.bool_()) for name in ("concern", "findable", "numbered", "waiting")),
         *((name, pa.uint64()) for name in ("row_key", "t_upn", "t_nhs", *ALIKE_TOKENS)),
@@ -66,6 +66,7 @@ def record(
         "review": None,
         "last_contact": "2022-05",
         "concern": False,
+        "concern_month": None,
         "findable": True,
         "sex": "F",
         "numbered": True,
@@ -145,6 +146,27 @@ def test_a_less_sure_record_leaves_date_and_no_concern_open_but_not_a_concern() 
     ):
         apart = disclose([school, sure, record("hv_reviews", 2, "b", **other)], doubts=[("a", "b", False)])
         assert apart == {1: {"known_to": [known]}}
+
+
+def test_the_month_of_a_concern_is_told_unless_a_record_could_change_it() -> None:
+    old = record("hv_reviews", 1, "a", last_contact="2020-10", concern=True, concern_month="2020-10")
+    new = record("hv_reviews", 2, "a", last_contact="2022-06")
+    rows = [record("eyfsp", 1, "a"), old, new]
+    said = contact(last_contact="2022-06", concern=True)
+    when = {"concern_month": "2020-10", "concern_is_latest": False}
+    assert disclose(rows) == {1: {"known_to": [said | when]}}
+    worse = {"last_contact": "2022-06", "concern": True, "concern_month": "2022-06"}
+    assert disclose([*rows[:2], new | worse])[1]["known_to"] == [
+        said | {"concern_month": "2022-06", "concern_is_latest": True}
+    ]
+    for silent in (
+        disclose(rows, {HEALTH: ALL - {Fact.CONCERN_MONTH}}, scope=Absence((), "not agreed")),
+        disclose([*rows[:2], new | worse | {"concern_month": None}]),  # a concern without a date
+        disclose([*rows, record("hv_reviews", 3, "b", **worse)], doubts=[("a", "b", False)]),
+        disclose([*rows, record("hv_reviews", 3, "a", 0.8)]),
+    ):
+        assert "concern_month" not in silent[1]["known_to"][0]
+        assert silent[1]["known_to"][0]["concern"]
 
 
 def test_no_other_is_not_said_where_a_record_could_be_the_childs() -> None:
@@ -285,6 +307,7 @@ RECORDS = st.lists(
         st.sampled_from([1.0, 0.99, 0.9, 0.6]),
         st.sampled_from(["leeds", "wirral"]),
         concern=st.booleans(),
+        concern_month=st.sampled_from([None, "2021-10", "2022-05"]),
         review=st.sampled_from([None, "12M", "2-2.5Y"]),
         findable=st.booleans(),
         forename=st.integers(1, 3),

@@ -6,6 +6,7 @@ import json
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from assets.returns.open import open_receipt
 from assets.returns.team_files import TITLES, Situation
 from pipelines.cli import main
 from pipelines.council_cli import main as council_main
@@ -40,7 +42,7 @@ IN_FIRST_PART, CORRECTED, UNUSABLE = 40, slice(1, 21), 4
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     """A school in Leeds has written a formula for a surname; Wirral sent Parquet and a workbook; Sefton sent its
-    Profile in two parts, and tokens in place of its reviews."""
+    Profile in two parts, its census in two of which the second has everything, and tokens in place of its reviews."""
     made = make_pipeline(tmp_path_factory.mktemp("opened"))
     independent.write_extracts(made.landing, children=240, councils=COUNCILS)
     first, *rest = made.read_rows("leeds", "eyfsp")
@@ -59,6 +61,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
         sheet = build_xls({"Notes": [["a"]], "Reception": [["Wirral"], *TITLE_ROWS, *csv.reader(file)]})
     (made.landing / "wirral" / "eyfsp" / f"{COHORT}.xls").write_bytes(sheet)
     _put_in_parts(made.extract("sefton", "eyfsp"))
+    _put_in_cumulative_parts(made.extract("sefton", "early_years_census"))
     _send_tokens(made)
     made.make_first(COUNCILS)
     return made
@@ -74,6 +77,14 @@ def _put_in_parts(whole: Path) -> None:
     (whole.with_suffix("") / "2025-05.csv").write_text("\n".join([header, *rows[:IN_FIRST_PART]]) + "\n")
     with_more = [f"{line},x" for line in (header, rows[0], *corrected, *rows[IN_FIRST_PART:])]
     (whole.with_suffix("") / "2025-06.csv").write_text("\n".join(with_more) + "\n")
+
+
+def _put_in_cumulative_parts(whole: Path) -> None:
+    header, *rows = whole.read_text().splitlines()
+    whole.unlink()
+    whole.with_suffix("").mkdir()
+    for month, sent in (("2023-01", rows[:IN_FIRST_PART]), ("2024-01", rows[::-1])):
+        (whole.with_suffix("") / f"{month}.csv").write_text("\n".join([header, *sent]) + "\n")
 
 
 def _send_tokens(made: Pipeline) -> None:
@@ -113,14 +124,19 @@ def test_each_return_opens_with_its_own_key_and_extract(pipeline: Pipeline, coun
 
 def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
     rows, sent = pipeline.read_table("leeds", "eyfsp"), pipeline.read_rows("leeds", "eyfsp")
-    assert sorted(int(row["Row"]) for row in rows) == list(range(1, len(sent) + 1))
+    places = by_place(rows)
+    assert sorted(map(int, places)) == list(range(1, len(sent) + 1))
     facts = {str(fact["row"]): fact for fact in pipeline.read_facts("leeds", "eyfsp")}
-    for row in rows:
-        own, fact = sent[int(row["Row"]) - 1], facts.get(row["Row"], {})
+    for place, row in places.items():
+        own, fact = sent[int(place) - 1], facts.get(place, {})
         assert (row["UPN"], row["Forename"]) == (own["upn"], own["forename"])
         concern = any(contact.get("concern") for contact in fact.get("known_to", ()))
         situation = {title: situation for situation, title in TITLES.items()}[row["What was returned"]]
         assert (situation is Situation.CONCERN_ELSEWHERE) == concern
+        assert bool(row["Whom to call"]) == (situation is not Situation.NOT_SAID)
+        if concern:
+            assert " on duty, 0113 496 0000, " in row["Whom to call"]
+            assert " recorded a concern in " in row["Why"]
         assert (situation is Situation.NO_OTHER) == ("known_to_no_other" in fact)
         assert (situation is Situation.NOT_SAID) == (fact == {})
         due = f"{add_months(dt.date.fromisoformat(own['date_of_birth']), 30):%B %Y}"
@@ -131,10 +147,27 @@ def test_the_table_joins_every_fact_to_its_row(pipeline: Pipeline) -> None:
     assert [row["Order"] for row in rows] == sorted(row["Order"] for row in rows)
 
 
+def test_the_page_begins_with_at_most_twenty_children_and_whom_to_call(pipeline: Pipeline) -> None:
+    table = pipeline.read_table("leeds", "eyfsp")
+    page = (pipeline.root / "opened" / f"leeds-eyfsp-{COHORT}.html").read_text(encoding="utf-8")
+    first = page.partition('<p id="first">')[2].partition("</p>")[0]
+    assert first.startswith("<strong>Contact first: </strong>")
+    to_contact = [row for row in table if int(row["Order"]) < Situation.KNOWN]
+    assert first.count("(row") == min(20, len(to_contact)) > 0
+    assert f"(row {to_contact[0]['Rows']})" in first
+    assert "call health visiting in Leeds: health on duty, 0113 496 0000, health@leeds.example" in first
+
+
+def by_place(table: Iterable[dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Return the line of each row of the extract."""
+    return {place: line for line in table for place in line["Rows"].split(", ")}
+
+
 def test_rows_of_a_sheet_have_its_numbers(pipeline: Pipeline) -> None:
     with (pipeline.root / "wirral.csv").open() as file:
         sent = {str(number): row["upn"] for number, row in enumerate(csv.DictReader(file), 3 + len(TITLE_ROWS))}
-    assert {row["Row"]: row["UPN"] for row in pipeline.read_table("wirral", "eyfsp")} == sent
+    table = by_place(pipeline.read_table("wirral", "eyfsp"))
+    assert {place: row["UPN"] for place, row in table.items()} == sent
 
 
 def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:
@@ -143,7 +176,7 @@ def test_the_senders_own_concern_is_told_apart(pipeline: Pipeline) -> None:
     assert TITLES[Situation.CONCERN_BOTH] in {row["What was returned"] for row in rows}
     only_elsewhere = [row for row in rows if row["What was returned"] == TITLES[Situation.CONCERN_ELSEWHERE]]
     assert only_elsewhere
-    assert not any(own[int(row["Row"]) - 1] for row in only_elsewhere)
+    assert not any(own[int(place) - 1] for place in by_place(only_elsewhere))
 
 
 def test_no_cell_is_a_formula(pipeline: Pipeline) -> None:
@@ -249,7 +282,7 @@ def test_stock_age_decrypts_it(pipeline: Pipeline) -> None:
     done = decrypt("education")
     assert done.returncode == 0, done.stderr
     first, header, *rows = done.stdout.decode().split("\n")
-    assert first.startswith("readiness-return-2 ")
+    assert first.startswith("readiness-return-3 ")
     assert json.loads(header)["council"] == "leeds"
     assert [json.loads(row) for row in rows] == pipeline.read_facts("leeds", "eyfsp")
     assert decrypt("health").returncode != 0
@@ -300,7 +333,9 @@ def test_facts_are_about_the_row_in_force_of_each_part(pipeline: Pipeline) -> No
     for part, path in enumerate(sorted(folder.iterdir()), 1):
         with path.open() as file:
             sent |= {f"{part}:{number}": row["upn"] for number, row in enumerate(csv.DictReader(file), 1)}
-    assert {row["Row"]: row["UPN"] for row in pipeline.read_table("sefton", "eyfsp", extract=folder)} == sent
+    table = pipeline.read_table("sefton", "eyfsp", extract=folder)
+    assert {place: row["UPN"] for place, row in by_place(table).items()} == sent
+    assert len(table) == len(set(sent.values()))  # a line for each child
     places = range(CORRECTED.start + 1, CORRECTED.stop + 1)
     before, now = ({row_keys.parse_row_number(f"{part}:{place}") for place in places} for part in (1, 2))
     facts = {fact["row"] for fact in pipeline.read_facts("sefton", "eyfsp")}
@@ -317,6 +352,42 @@ def test_a_part_that_is_missing_or_was_changed_is_named_by_its_number(pipeline: 
     refused(pipeline, "in parts; give their folder", "sefton", extract=tmp_path / "2025-05.csv")
 
 
+def test_a_sender_of_cumulative_files_needs_the_newest_alone(pipeline: Pipeline) -> None:
+    name = ("sefton", "early_years_census")
+    older, newest = sorted((pipeline.landing / Path(*name) / COHORT).iterdir())
+    assert list(pipeline.read_opened(*name).header.parts.values()) == [2]
+    with newest.open() as file:
+        sent = {f"2:{number}": row["forename"] for number, row in enumerate(csv.DictReader(file), 1)}
+    table = pipeline.read_table(*name, extract=newest)
+    assert {place: row["Forename"] for place, row in by_place(table).items()} == sent
+    assert {TITLES[Situation.KNOWN]} < {row["What was returned"] for row in table}
+    refused(pipeline, "is not, to the byte, part 2 of early_years_census of sefton", *name, extract=older)
+    receipt = pipeline.home.get_extract("settings", COHORT, "sefton").told_file
+    key = pipeline.recipients.get_key("sefton", "settings")
+    _, rows = open_receipt(receipt, key, pipeline.signer, pipeline.root / "told")
+    with rows.open(encoding="utf-8-sig") as file:
+        assert {line["Row"] for line in csv.DictReader(file)} <= set(sent)
+
+
+def test_no_recent_record_is_said_only_if_one_was_due_since(pipeline: Pipeline, tmp_path: Path) -> None:
+    """The last review is at two and a half: at Reception it is over two years old for every child."""
+    born = [dt.date.fromisoformat(row["date_of_birth"]) for row in pipeline.read_rows("leeds", "eyfsp")[:3]]
+    facts = [
+        json.dumps({"row": number, "known_to": [{"council": "leeds", "service": service, "last_contact": month}]})
+        for number, service, month in (
+            (1, "health", f"{add_months(born[0], 25):%Y-%m}"),
+            (2, "health", f"{add_months(born[1], 12):%Y-%m}"),
+            (3, "settings", "2023-01"),
+        )
+    ]
+    header = replace(pipeline.read_opened("leeds", "eyfsp").header, made_on="2025-07-31", rows=len(facts))
+    (tmp_path / "return.age").write_bytes(seal.seal(header, facts, pipeline.keys.signing_key))
+    table = by_place(pipeline.read_table("leeds", "eyfsp", file=tmp_path / "return.age"))
+    situations = [table[str(number)]["What was returned"] for number in (1, 2, 3)]
+    late, known = TITLES[Situation.NOT_LATELY], TITLES[Situation.KNOWN]
+    assert situations == [known, late, late]
+
+
 # A sender of tokens
 
 
@@ -325,7 +396,9 @@ def test_a_return_about_tokens_opens_beside_their_extract_alone(pipeline: Pipeli
     with (own / f"{COHORT}.csv").open() as file:
         sent = {str(number): row for number, row in enumerate(csv.DictReader(file), 1)}
     table = pipeline.read_table(*name, extract=own / f"{COHORT}.csv")
-    assert {row["Row"]: row["Forename"] for row in table} == {n: row["forename"] for n, row in sent.items()}
+    assert {place: row["Forename"] for place, row in by_place(table).items()} == {
+        number: row["forename"] for number, row in sent.items()
+    }
     known = {str(fact["row"]) for fact in pipeline.read_facts(*name) if "known_to" in fact}
     assert known
     assert not known & set(map(str, range(1, UNUSABLE + 1)))

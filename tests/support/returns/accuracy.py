@@ -119,31 +119,33 @@ def sum_counts(counts: dict[str, Counts], kind: str) -> tuple[int, int, int]:
     return tuple(map(sum, zip(*of_kind, strict=True)))
 
 
+def build_concern_sql(source: str) -> str:
+    """Return SQL for whether a row of a source has a concern, or NULL for a source without any."""
+    below = " OR ".join(
+        f"(asq3_months = '{months}' AND TRY_CAST({domain} AS DOUBLE) < {cut})"
+        for (domain, months), cut in load_cut_offs().items()
+    )
+    concerns = {
+        "early_years_census": "progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E')",
+        "hv_reviews": f"concern = 'Y' OR referral = 'Y' OR {below}",
+    }
+    return f"coalesce({concerns[source]}, false)" if source in concerns else "NULL::BOOLEAN"
+
+
 def _create_truth(con: duckdb.DuckDBPyConnection, pipeline: Pipeline) -> None:
     """Create the table `rows`: each row with its person, and its contact and concern from the extracts' payload."""
-    below = " OR ".join(
-        f"(asq3_months = '{months}' AND {domain} < {cut})" for (domain, months), cut in load_cut_offs().items()
-    )
     said = {
-        "eyfsp": ("'2025-06'", "NULL", "NULL"),
-        "school_census": ("'2025-01'", "NULL", "NULL"),
-        "early_years_census": (
-            "'2024-01'",
-            "coalesce(progress_check_outcome = 'concern' OR sen_provision IN ('K', 'E'), false)",
-            "NULL",
-        ),
-        "hv_reviews": (
-            "strftime(review_date, '%Y-%m')",
-            f"coalesce(concern = 'Y' OR referral = 'Y' OR {below}, false)",
-            "review",
-        ),
+        "eyfsp": ("'2025-06'", "NULL"),
+        "school_census": ("'2025-01'", "NULL"),
+        "early_years_census": ("'2024-01'", "NULL"),
+        "hv_reviews": ("strftime(review_date, '%Y-%m')", "review"),
     }
     selects = " UNION ALL ".join(
         f"SELECT '{source}' AS source, '{SERVICES[source]}' AS service, council, row_key, {contact} AS last_contact,"
-        f" {concern} AS concern, {review} AS review"
+        f" {build_concern_sql(source)} AS concern, {review} AS review"
         f" FROM read_parquet('{pipeline.home.restricted}/pseudonymised/source={source}"
         f"/cohort={COHORT}/*.parquet', hive_partitioning = false)"
-        for source, (contact, concern, review) in said.items()
+        for source, (contact, review) in said.items()
         if (pipeline.home.restricted / "pseudonymised" / f"source={source}" / f"cohort={COHORT}").is_dir()
     )
     links = pa.parquet.read_table(pipeline.home.get_cohort(COHORT).links)

@@ -58,6 +58,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     recipients = "".join(
         f"  {service}:\n    name: {service} team of {council}\n    key: {keys.read_public(council, service)}\n"
+        f"    contact: {{role: {service} on duty, telephone: 0113 496 0000, mail: {service}@{council}.example}}\n"
         for service in services
     )
     path = folder / f"{council}.yaml"

@@ -27,10 +27,13 @@ def find_uses(contract: SourceContract) -> dict[str, set[str]]:
         found[column] |= {"linkage"} if "surname" in contract else set()
     for column in re.findall(r"\w+", contract.concern or ""):
         found[column].add(f"returns.{Fact.CONCERN}")
+    for column in contract.columns:
+        if column.name in (contract.concern_month or ""):
+            found[column.name].add(f"returns.{Fact.CONCERN_MONTH}")
     for record in contract.expected:
         if isinstance(record, RecordAtAge):
             found[record.kind] |= {"timeline", f"returns.{Fact.REVIEW}"}
-            found[record.dated] |= {"timeline", f"returns.{Fact.LAST_CONTACT}"}
+            found[record.dated] |= {"timeline", f"returns.{Fact.LAST_CONTACT}", f"returns.{Fact.CONCERN_MONTH}"}
     return found
 
 

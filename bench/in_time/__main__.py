@@ -1,13 +1,14 @@
 """Replays years of deliveries with several open cohorts, night by night, and measures what returns say in time.
 
     python -m bench.in_time FOLDER --scale 0.1 --cohorts 3 --seed 7
+    python -m bench.in_time FOLDER --scale 0.1 --towns    # one cohort, by a generator of another hand
     python -m bench.in_time FOLDER --scale 1 --cohorts 6 --start 2024-06-30 --end 2024-08-31    # the pilot's size
 
-The deliveries are those of `readiness synth --as-of`, under contract names. Each night takes in, links and returns
-every open cohort as the schedules do, with all facts agreed between all services of the eight councils under the usual
-rule on new children, but absence also for rows without a number. A person releases unusual deliveries the
-night after. The clock of the log and of deliveries is set to the day. Facts are compared with the truth as delivered by
-then.
+The deliveries are those of `readiness synth --as-of`, under contract names, or of `bench.in_time.towns`. Each night
+takes in, links and returns every open cohort as the schedules do, with all facts agreed between all services of the
+eight councils under the usual rule on new children, but absence also for rows without a number. A person releases
+unusual deliveries the night after. The date is simulated. Facts are compared with what the generator sent by then;
+nothing that the pipeline knows enters that comparison, only the reasons for children who were not told of in time.
 """
 
 import argparse
@@ -15,26 +16,27 @@ import datetime as dt
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from unittest.mock import patch
 
 import duckdb
 import great_expectations  # noqa: F401  # so that validation runs, and is measured, in this process
+import numpy as np
 import pandas as pd
 
 from assets.home.errors import Refused
-from assets.intake import deliveries, ingest, part_reader
+from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.linkage.link import NothingToLink, link_cohort
-from assets.returns import accounts
 from assets.returns.accounts import read_state
 from assets.returns.agreements import load_all
 from assets.returns.make import Maker, make_returns, release
+from assets.returns.row_history import Extracts
+from bench.in_time.towns import CHILDREN, draw_towns
+from bench.in_time.truth import judge, list_rows_of_growing_world
 from bench.pipeline.commands import measure_memory, reset_peak
+from privacy.doors.environment import SIMULATED_DATE
 from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
 from privacy.row_keys import split_number
@@ -56,27 +58,8 @@ MISSED = (
     "could be a record of another child, or changed in the last 28 days",
 )
 """Reasons for which a child who can be found was not told of in time."""
+PLACE = ["source", "council", "file", "source_row"]
 KEY = ["cohort", "source", "council", "person_id", "kind", "sender"]
-
-
-@contextmanager
-def set_clock(day: dt.date) -> Iterator[None]:
-    """Let deliveries and the disclosure log have the time of a day."""
-    moment = dt.datetime.combine(day, dt.time(6), dt.UTC)
-
-    class Clock(dt.datetime):
-        @classmethod
-        def now(cls, tz: dt.tzinfo | None = None) -> dt.datetime:
-            return moment
-
-    clock = SimpleNamespace(**{name: getattr(dt, name) for name in ("date", "timedelta", "UTC")}, datetime=Clock)
-    text = moment.isoformat(timespec="seconds")
-    with (
-        patch.object(accounts, "dt", clock),
-        patch.object(part_reader, "format_now", lambda: text),
-        patch.object(ingest, "format_now", lambda: text),
-    ):
-        yield
 
 
 def main() -> None:
@@ -85,20 +68,21 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=0.1, help="of the eight pilot councils' real size")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--cohorts", type=int, default=3, help="at most 6")
+    parser.add_argument("--towns", action="store_true", help="the cohort of `bench.in_time.towns`")
     parser.add_argument("--step", choices=["month", "quarter"], default="quarter")
     parser.add_argument("--start", type=dt.date.fromisoformat, help="first night; by default, soon after the births")
     parser.add_argument("--end", type=dt.date.fromisoformat, help="last night; by default, when Reception ends")
     given = parser.parse_args()
-    world = GrowingWorld.draw(FIRST, given.cohorts, scale=given.scale, seed=given.seed, contract_names=True)
     oldest = Cohort(FIRST)
     start, end = given.start or oldest.born_from + dt.timedelta(120), given.end or oldest.reception_ends
-    replay = Replay(make_pipeline(given.folder), world)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    replay = draw_replay(given)
     replay.agree()
     nights = pd.date_range(start, end, freq={"month": "ME", "quarter": "QE"}[given.step]).date
     print(f"{'night':10}  {'cohorts':>7}  {'rows':>8}  {'facts':>8}  {'absences':>8}  {'seconds':>7}  {'GiB':>5}")
     before = dt.date.min
     for day in nights:
-        world.write(replay.pipeline.landing, day, before)
+        replay.write(replay.pipeline.landing, day, before)
         reset_peak()
         began = time.process_time()
         cohorts = replay.run(day)
@@ -120,12 +104,27 @@ def main() -> None:
     measure_one_council(replay, nights[-1])
 
 
+def draw_replay(given: argparse.Namespace) -> "Replay":
+    pipeline = make_pipeline(given.folder)
+    if given.towns:
+        towns = draw_towns(round(CHILDREN * given.scale), given.seed)
+        return Replay(pipeline, [FIRST], towns.rows, towns.write)
+    world = GrowingWorld.draw(FIRST, given.cohorts, scale=given.scale, seed=given.seed, contract_names=True)
+    codes = [living.world.cohort.code for living in world.cohorts]
+    return Replay(pipeline, codes, list_rows_of_growing_world(world), world.write)
+
+
 @dataclass
 class Replay:
-    """An installation, the world that sends to it, and what was measured."""
+    """An installation, what is sent to it, and what was measured.
+
+    `sent` has every row that the generator ever sends (`truth.COLUMNS`); `write` writes the files sent by a day.
+    """
 
     pipeline: Pipeline
-    world: GrowingWorld
+    codes: Sequence[str]
+    sent: pd.DataFrame
+    write: Callable[[Path, dt.date, dt.date], list[Path]]
     nights: list[dt.date] = field(default_factory=list)
     told: list[pd.DataFrame] = field(default_factory=list)
     """The facts of each night."""
@@ -151,27 +150,27 @@ class Replay:
     def run(self, day: dt.date) -> list[str]:
         """Take in, link and return what has landed; return the cohorts that are open and linked."""
         pipeline, linked = self.pipeline, []
-        with set_clock(day):
-            cohorts = [living.world.cohort for living in self.world.cohorts]
-            for code in [each.code for each in cohorts if each.born_from <= day <= each.reception_ends]:
-                intake = Intake(pipeline.landing, pipeline.home, pipeline.keys)
-                waiting = intake.list_needing_intake(code, PILOT)
-                for source in SERVICES if waiting else ():
-                    landed = [found for each in waiting if (found := find(pipeline.landing, each, source, code))]
-                    for outcome in intake.ingest_all(landed) if landed else ():
-                        if isinstance(outcome, Exception):
-                            print(f"  stopped: {outcome}")
-                store = pipeline.home.get_cohort(code)
-                try:
-                    link_cohort(store, sorted(PILOT), pipeline.keys)
-                    made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
-                except (NothingToLink, Refused):
-                    continue
-                linked.append(code)
-                for one in made:
-                    if "unusual" in one.sentence:
-                        self.held += 1
-                        release(store.get_extract(one.source, one.council), "a person has looked at it")
+        os.environ[SIMULATED_DATE] = f"{day}T06:00"
+        cohorts = map(Cohort, self.codes)
+        for code in [each.code for each in cohorts if each.born_from <= day <= each.reception_ends]:
+            intake = Intake(pipeline.landing, pipeline.home, pipeline.keys)
+            waiting = intake.list_needing_intake(code, PILOT)
+            for source in SERVICES if waiting else ():
+                landed = [found for each in waiting if (found := find(pipeline.landing, each, source, code))]
+                for outcome in intake.ingest_all(landed) if landed else ():
+                    if isinstance(outcome, Exception):
+                        print(f"  stopped: {outcome}")
+            store = pipeline.home.get_cohort(code)
+            try:
+                link_cohort(store, sorted(PILOT), pipeline.keys)
+                made = make_returns(store, load_all(pipeline.agreements), pipeline.keys, day)
+            except (NothingToLink, Refused):
+                continue
+            linked.append(code)
+            for one in made:
+                if "unusual" in one.sentence:
+                    self.held += 1
+                    release(store.get_extract(one.source, one.council), "a person has looked at it")
         return linked
 
     def measure(self, day: dt.date, cohorts: Sequence[str]) -> tuple[pd.DataFrame, int]:
@@ -179,47 +178,36 @@ class Replay:
         told, rows = [], 0
         self.nights.append(day)
         for code in cohorts:
-            records = self.read_records(code, day)
-            facts, answered = self.read_facts(code)
-            told.append(judge(facts, records).assign(cohort=code, day=day))
-            rows += len(records)
+            extracts = self.read_extracts(code)
+            facts, answered = self.read_facts(code, extracts)
+            sent = self.sent[self.sent.cohort == code]
+            told.append(judge(facts, sent, day).assign(cohort=code, day=day))
+            rows += sum(extract.rows_read for extract in extracts.values())
             if day <= find_deadline(code):
-                self.in_time[code], self.answered[code] = records, answered
+                self.in_time[code], self.answered[code] = self.read_records(code, day, extracts), answered
         self.told.append(pd.concat(told) if told else pd.DataFrame(columns=[*KEY, "said", "right", "day"]))
         return self.told[-1], rows
 
-    def read_records(self, code: str, day: dt.date) -> pd.DataFrame:
-        """Return the rows that are in, each with its child: what the pipeline knows of them, and `person_id`."""
-        pipeline, store = self.pipeline, self.pipeline.home.get_cohort(code)
-        extracts = {
+    def read_extracts(self, code: str) -> dict[tuple[str, str], deliveries.ExtractQuality]:
+        """Return the extracts that are in, by council and source."""
+        store = self.pipeline.home.get_cohort(code)
+        return {
             (council, source): quality
             for source in SERVICES
             for council in PILOT
             if (quality := deliveries.read_current(store.get_extract(source, council)))
         }
+
+    def read_records(self, code: str, day: dt.date, extracts: Extracts) -> pd.DataFrame:
+        """Return the rows that are in with `person_id` and what the pipeline makes of them, to explain silence."""
+        pipeline, store = self.pipeline, self.pipeline.home.get_cohort(code)
         with duckdb.connect() as con:
             Maker(store, {}, pipeline.keys, day, extracts, read_state(store), con).load_records()
-            rows = con.sql(
-                "SELECT source, council, service, row, child_id, last_contact, concern, review, findable, numbered"
-                " FROM records"
-            ).df()
-        part, rows["source_row"] = split_number(rows.row.to_numpy())
-        names = {
-            (*key, each.number): each.file.partition(".")[0]
-            for key, quality in extracts.items()
-            for each in (quality.parts.parts if quality.parts else ())
-        }
-        places = zip(rows.council, rows.source, part, strict=True)
-        rows["file"] = [names.get(place, code) for place in places]
-        # The day of a census is not the pipeline's, but that of the file.
-        census = rows.source == "early_years_census"
-        rows.loc[census, "last_contact"] = rows.file[census]
-        truth = pd.read_parquet(pipeline.root / "truth_rows.parquet")
-        return rows.merge(truth, on=["source", "council", "file", "source_row"]).assign(
-            sender=lambda rows: rows.council + "/" + rows.service
-        )
+            rows = con.sql("SELECT source, council, row, child_id, findable FROM records").df()
+        named = name_files(rows, code, extracts)
+        return named.merge(self.sent[[*PLACE, "person_id"]], on=PLACE)
 
-    def read_facts(self, code: str) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
+    def read_facts(self, code: str, extracts: Extracts) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
         """Return the facts of a cohort's returns, and the extracts whose senders are told nothing of absence."""
         facts: list[tuple[str, str, int, str, str, str]] = []
         told: set[tuple[str, str]] = set()
@@ -243,40 +231,22 @@ class Replay:
                             facts.append((*place, Fact.LAST_CONTACT.value, sender, known["last_contact"]))
                         if "concern" in known:
                             facts.append((*place, Fact.CONCERN.value, sender, str(known["concern"]).lower()))
-        return pd.DataFrame(facts, columns=["source", "council", "row", "kind", "sender", "said"]), told
+                        if "concern_month" in known:
+                            facts.append((*place, Fact.CONCERN_MONTH.value, sender, known["concern_month"]))
+        found = pd.DataFrame(facts, columns=["source", "council", "row", "kind", "sender", "said"])
+        return name_files(found, code, extracts), told
 
 
-def judge(facts: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
-    """Return each fact with its child and whether it is right."""
-    with duckdb.connect() as con:
-        con.register("facts", facts)
-        con.register("records", records)
-        return con.sql(_JUDGED).df() if len(facts) else facts.assign(person_id=0, right=True)
-
-
-_JUDGED = f"""
-WITH told AS (
-    SELECT DISTINCT source, council, person_id, kind, facts.sender, said
-      FROM facts JOIN records USING (source, council, row)
-), known AS (
-    SELECT person_id, sender, max(last_contact) AS last_contact, coalesce(bool_or(concern), false) AS concern
-      FROM records GROUP BY ALL
-), of_child AS (
-    SELECT person_id, list(sender) AS senders,
-           coalesce(list(sender || ' ' || review) FILTER (review IS NOT NULL), []) AS reviews FROM records GROUP BY ALL
-)
-SELECT source, council, person_id, kind,
-       CASE kind WHEN '{Fact.NO_OTHER}' THEN '' WHEN '{Fact.REVIEW}' THEN said ELSE told.sender END AS sender, said,
-       CASE kind WHEN '{Fact.NO_OTHER}' THEN NOT list_has_any(senders, string_split(told.sender, ','))
-                 WHEN '{Fact.REVIEW}'
-                 THEN NOT list_has_any(
-                          reviews, list_transform(string_split(told.sender, ','), lambda of: of || ' ' || said))
-                 WHEN '{Fact.KNOWN_TO}' THEN known.sender IS NOT NULL
-                 WHEN '{Fact.LAST_CONTACT}' THEN coalesce(said = last_contact, false)
-                 ELSE coalesce(said = concern::VARCHAR, false) END AS "right"
-  FROM told JOIN of_child USING (person_id)
-  LEFT JOIN known ON known.person_id = told.person_id AND known.sender = told.sender
-"""
+def name_files(rows: pd.DataFrame, code: str, extracts: Extracts) -> pd.DataFrame:
+    """Return rows with the `file` in which each is, and its `source_row` there."""
+    part, source_row = split_number(rows.row.to_numpy(np.int64))
+    names = {
+        (*key, each.number): each.file.partition(".")[0]
+        for key, quality in extracts.items()
+        for each in (quality.parts.parts if quality.parts else ())
+    }
+    places = zip(rows.council, rows.source, part, strict=True)
+    return rows.assign(file=[names.get(place, code) for place in places], source_row=source_row)
 
 
 def find_deadline(code: str) -> dt.date:
@@ -292,12 +262,12 @@ def report(replay: Replay) -> None:
         wrong = int((~facts.right.astype(bool)).sum())
         print(f"{kind}: {len(facts):,} facts told, {wrong:,} wrong ({wrong / max(len(facts), 1):.3%})")
     report_withdrawn(told)
-    truth = pd.read_parquet(replay.pipeline.root / "truth_rows.parquet")
-    known = pd.read_parquet(replay.pipeline.root / "truth_known.parquet")
-    ended = set(truth.person_id[truth.deletes])
+    first = replay.sent.groupby(["person_id", "cohort", "source"]).agg(first_day=("day", "min"), gone=("gone", "count"))
+    known = first[first.gone == 0].reset_index()
+    known["first_day"] = pd.to_datetime(known.first_day).dt.date
     for source in EARLY:
         tables = [
-            explain_late(replay, told, known[~known.person_id.isin(ended)], code, source)
+            explain_late(replay, told, known, code, source)
             for code in replay.in_time
             # Until the cohort's Reception begins, another service may still come to know a child.
             if replay.nights[-1] >= dt.date(Cohort(code).first_year, 8, 31)
@@ -362,7 +332,7 @@ def report_in_time(source: str, alone: pd.DataFrame) -> None:
 def measure_one_council(replay: Replay, before: dt.date) -> None:
     """Measure the time from the delivery of one council to its sealed returns, after a night with all the others."""
     day = before + dt.timedelta(31)
-    late = [path for path in replay.world.write(replay.pipeline.landing, day, before) if path.parts[-3] == "leeds"]
+    late = [path for path in replay.write(replay.pipeline.landing, day, before) if path.parts[-3] == "leeds"]
     content = [path.read_bytes() for path in late]
     for path in late:
         path.unlink()
