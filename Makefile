@@ -105,7 +105,7 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m tests.support.architecture > docs/stages.svg
 	$(RUN) python -m assets.intake.quality
 
-site-docs: setup  ## the documentation as a site, in build/docs/, with every link checked
+site-docs: setup  ## the documentation as a site, in build/docs/; a broken link fails it
 	$(RUN) python -W ignore -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 
 pictures: setup  ## the pictures of the README, from the demo
