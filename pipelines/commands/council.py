@@ -56,7 +56,8 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
     facts = {"problems": [], "todo": todo, "samples": checked}
     first = f"{file}: a sound council file of {found.council}"
     if todo:
-        first = f"{file}: {len(todo)} to decide, marked TODO on {'line' if len(todo) == 1 else 'lines'} {', '.join(map(str, todo))}"
+        on = f"line{'s' if len(todo) > 1 else ''} {', '.join(map(str, todo))}"
+        first = f"{file}: {len(todo)} to decide, marked TODO on {on}"
     answer(
         facts,
         lambda: "\n".join([first, *(f"\n{render_check(each)}" for each in checked), *([LEGEND] if checked else [])]),
