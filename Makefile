@@ -30,9 +30,9 @@ setup: .venv/.synced  ## install everything, from the lock file
 .venv/.synced: pyproject.toml uv.lock
 	@test -x $(UV) || { echo "Installing uv $(UV_VERSION) into .uv/"; \
 	  $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --disable-pip-version-check uv==$(UV_VERSION); }
-	@echo "Installing the packages of uv.lock into .venv/, where they take 2 GB"
-	@$(UV) sync --frozen --compile-bytecode --all-extras --no-extra synthetic --python $(PYTHON)
-	@echo "Compiling the project"
+	@echo "Installing the packages of uv.lock into .venv/ (2 GB): this takes one to four minutes and shows nothing meanwhile"
+	@$(UV) sync --quiet --frozen --compile-bytecode --all-extras --no-extra synthetic --python $(PYTHON)
+	@echo "Compiling the project: a few seconds"
 	@.venv/bin/python -m compileall -q assets ndl_export pipelines privacy sources
 	@touch $@
 	@echo "Installed. Next: make demo"
@@ -105,7 +105,7 @@ docs: setup  ## the pages that are made from the code
 	$(RUN) python -m tests.support.architecture > docs/stages.svg
 	$(RUN) python -m assets.intake.quality
 
-site-docs: setup  ## the documentation as a site, in build/docs/, with every link checked
+site-docs: setup  ## the documentation as a site, in build/docs/; a broken link fails it
 	$(RUN) python -W ignore -m sphinx -q -W --keep-going -d build/doctrees docs build/docs
 
 pictures: setup  ## the pictures of the README, from the demo

@@ -8,10 +8,14 @@ from pathlib import Path
 # Autodoc imports modules with `TYPE_CHECKING` set, under which pydantic cannot build the models of these two.
 import fastapi  # noqa: F401
 import mcp.server  # noqa: F401
+from sphinx.application import Sphinx
 from sphinx.util.inspect import object_description
+from sphinx.util.logging import getLogger
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from docs.check_links import list_broken_links  # noqa: E402 - from the root, which is not the working directory
 
 project = "School readiness"
 author = "The school readiness project"
@@ -43,6 +47,7 @@ apidoc_modules = [
     for package in ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ]
 
+html_search_scorer = str(ROOT / "docs/search_scores.js")
 html_theme = "furo"
 html_title = project
 html_show_sourcelink = False
@@ -78,7 +83,14 @@ def _skip_opaque(_app: object, _what: str, _name: str, thing: object, _skip: boo
     return None
 
 
-def setup(app: object) -> None:
-    app.connect("source-read", _link_within_site)  # type: ignore[attr-defined]
-    app.connect("autodoc-process-docstring", _format_docstring)  # type: ignore[attr-defined]
-    app.connect("autodoc-skip-member", _skip_opaque)  # type: ignore[attr-defined]
+def _report_broken_links(app: Sphinx, error: Exception | None) -> None:
+    """Warns of every broken link of the finished pages: Sphinx itself checks those that it makes, not other HTML."""
+    for problem in [] if error else list_broken_links(Path(app.outdir)):
+        getLogger(__name__).warning("%s", problem)
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", _link_within_site)
+    app.connect("autodoc-process-docstring", _format_docstring)
+    app.connect("autodoc-skip-member", _skip_opaque)
+    app.connect("build-finished", _report_broken_links)

@@ -1,8 +1,9 @@
 """Layout of every chart: positions and sizes, which templates write as SVG. Colours are classes of a style sheet.
 
 On the release page, horizontal positions are percentages of the width and vertical positions are pixels, so a chart
-fills any window with text of one size. Each row has its label above its marks, so no label is cut off on a phone. Tiles
-and bars are drawn in a box with its own units. Bars in table rows of reports are drawn by their template.
+fills any window with text of one size. On a phone each row has its label above its marks, so no label is cut off; in a
+wide window labels are to the left, which nearly halves the height (`style.css`). Tiles and bars are drawn in a box with
+its own units. Bars in table rows of reports are drawn by their template.
 """
 
 import math
@@ -13,11 +14,15 @@ from typing import Protocol
 
 from ndl_export.pages.number_format import format_percent
 
-ROW_HEIGHT, AXIS_HEIGHT, REFERENCE_HEIGHT = 48, 26, 24
-"""Heights of a row, of the axis at the top, and of the label of each reference line below the axis."""
-FIRST_ROW, ROW_WORDS, REFERENCE_ENDS = 33, -18, (-13, 15)
-"""Distance from the labels of the reference lines to the first row's marks; and, relative to the marks of a row, its
-label and the ends of a reference line, which is interrupted at labels so that it crosses none."""
+AXIS_HEIGHT, REFERENCE_HEIGHT = 26, 24
+"""Heights of the axis at the top, and of the label of each reference line below the axis."""
+ROW_WORDS, REFERENCE_ENDS = -18, (-13, 15)
+"""Relative to the marks of a row: its label if it is above them, and the ends of a reference line, which is interrupted
+at labels so that it crosses none."""
+MOST_ROWS = 180
+"""Rows of a chart that the style sheet has places for: 153 councils, their regions and devolved areas, and all."""
+LONGEST_AT_LEFT = 38
+"""Characters of a label that fits to the left of the marks, in 36% of a page of 900 pixels."""
 MOST_ON_PAPER = 17
 """Rows of a chart that fit on a sheet of A4 together with its key."""
 _STEPS = {40: 10, 60: 20, 80: 20, 100: 25}

@@ -278,6 +278,8 @@ def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
         return ("These figures are not available [x]: the council has not sent the records.",)
     if all(line.figures[0].unpublished for line in lines):
         return ("No figure is published here: all are too uncertain to use.",)
+    if all(line.figures[column].value is None for line in lines for column in shape.drawn or (0,)):
+        return ("No figure is shown here: all are too uncertain. The table has their intervals.",)
     if not shape.over_time:
         return shape.say(lines)
     breaks = " and ".join(line.label for line in lines[1:] if line.broken)
@@ -349,10 +351,27 @@ def _iter_survey_shapes() -> Iterator[Shape]:
         wording = code_lists.QUESTIONS[question.name].wording
         # Shares are of the responses to which the question applies, so `not applicable` has no line.
         answers = [answer for answer in question.categories if answer != parents.NOT_APPLICABLE]
-        own = {"title": wording, "heading": wording}
+        own = {"title": wording, "heading": wording, "whole": _choose_colours(answers)}
         own |= {"intro": ""} if len(answers) == len(question.categories) else {}
         lines = {answer: (question.label, answer, _TOTAL, _TOTAL) for answer in answers}
         yield _build_shape(f"parents-{question.name.replace('_', '-')}", _SURVEY | own | {"lines": lines})
+
+
+_IN_ORDER = {
+    2: ("navy", "orange"),
+    3: ("navy", "sky", "orange"),
+    4: ("navy", "sky", "amber", "orange"),
+    5: ("navy", "sky", "grey", "amber", "orange"),
+}
+"""Colours of answers in their order, by number: blue for the first, orange for the last, and grey for a middle."""
+_NO_ANSWERS = {"Don't know": "ink", "Prefer not to say": "ink", parents.NOT_ANSWERED: "pale"}
+
+
+def _choose_colours(answers: Sequence[str]) -> list[str]:
+    """Return the colour of each answer to a question whose answers have an order; none for other questions."""
+    ordered = [answer for answer in answers if answer not in _NO_ANSWERS]
+    colours = dict(zip(ordered, _IN_ORDER.get(len(ordered), ()), strict=False)) | _NO_ANSWERS
+    return [colours[answer] for answer in answers] if len(ordered) in _IN_ORDER else []
 
 
 _STATED = read_yaml(Path(__file__).parent / "charts.yaml")

@@ -45,7 +45,7 @@ class Shape:
     `whole` has the colours of a bar with the lines as parts. A `roomy` chart is replaced by a table in a narrow window.
 
     `says` are sentences about the children in the data, formatted with the lines and with the `lowest` and `highest`
-    line whose first figure is shown; without enough lines for these, the panel says `otherwise`. `infer` concludes
+    line whose first figure is shown; without enough lines for these, there are none. `infer` concludes
     about children like these from all lines, and `infer_each` from an area and all councils together, to which
     `with_targets` adds the distance from targets. `official` returns official figures: for a cohort, England's by
     column; for a cohort, area and levels, England's and the area's. `remarks` explains these.
@@ -72,7 +72,6 @@ class Shape:
     whole: tuple[str, ...] = ()
     roomy: bool = False
     says: tuple[str, ...] = ("{0.label}: {0.figures[0].with_interval}.",)
-    otherwise: str = ""
     infer: Inference = say_nothing
     infer_each: Inference = say_nothing
     with_targets: bool = False
@@ -93,7 +92,7 @@ class Shape:
         # With one figure, the lowest and the highest would be the same line.
         needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
         if len(shown) < needed:
-            return (self.otherwise,) if self.otherwise else ()
+            return ()
         # Not the last of `shown`: if figures are equal, `max` takes the first line, as `lowest` does.
         ends = {"lowest": shown[0], "highest": max(shown, key=_get_first_value)} if shown else {}
         return tuple(each.format(*lines, **ends) for each in self.says)
@@ -159,6 +158,16 @@ class Panel:
         """Whether there is anything to draw."""
         figures = (line.figures[column] for line, column in self._drawn)
         return any(figure.range or figure.value is not None for figure in figures)
+
+    @property
+    def shows_nothing(self) -> bool:
+        """Whether no figure of the chart is shown: a sentence takes the place of the chart."""
+        return bool(self.shape.drawn) and all(line.figures[column].value is None for line, column in self._drawn)
+
+    @property
+    def has_short_labels(self) -> bool:
+        """Whether every label fits to the left of the marks in a wide window."""
+        return max(len(line.label) for line in self.lines) <= charts.LONGEST_AT_LEFT
 
     @property
     def has_intervals(self) -> bool:

@@ -42,7 +42,7 @@ def council() -> None:
 def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort | None) -> None:
     """Check council file FILE, and show how samples would be read.
 
-    Exit status 1 if something must change.
+    Exit status 1 if something must change, or a line marked TODO is left.
     """
     try:
         found = read_council_file(file)
@@ -54,13 +54,15 @@ def check(file: Path, samples: Sequence[str], source: str | None, cohort: Cohort
         con, landed = _open_database(), _list_samples(found.council, samples, source, cohort)
         checked = [check_sample(con, each, found.get_dialect(each.source), VALID) for each in landed]
     facts = {"problems": [], "todo": todo, "samples": checked}
-    lines = f"; TODO on lines {', '.join(map(str, todo))}" if todo else ""
-    first = f"{file}: a sound council file of {found.council}{lines}"
+    first = f"{file}: a sound council file of {found.council}"
+    if todo:
+        on = f"line{'s' if len(todo) > 1 else ''} {', '.join(map(str, todo))}"
+        first = f"{file}: {len(todo)} to decide, marked TODO on {on}"
     answer(
         facts,
         lambda: "\n".join([first, *(f"\n{render_check(each)}" for each in checked), *([LEGEND] if checked else [])]),
     )
-    if any(each["stops"] for each in checked):
+    if todo or any(each["stops"] for each in checked):
         end(Ending.INPUT)
 
 

@@ -14,7 +14,6 @@ import click
 from assets.home.paths import CohortStore, Home
 from assets.release import decision_sheet, fix_release, planning, record, sign_off, synthetic_children, tabulate
 from assets.release.requests.register import publish_register
-from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
 from ndl_export.bundle.verify import verify as check
@@ -183,7 +182,7 @@ def synthesise(bundle: str, out: Path | None, home: Home | None, keys: Path, coh
 def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) -> None:
     """Publish a release to the place where readers download it.
 
-    Sends the content first and links to it last. Without --yes it lists what would be sent. Run it again after an
+    Sends the content first and links to it last. Without --yes it sums up what would be sent. Run it again after an
     interruption or a withdrawal: it sends only what is missing. Credentials come from the environment, as the store's
     library expects.
     """
@@ -216,15 +215,14 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
 
 
 def _iter_sent_lines(found: upload.Published) -> Iterator[str]:
-    """Yield a line for each file that would be sent, but only one for all of a release's files of figures."""
-    figures: dict[str, list[int]] = {}
+    """Yield a line for each folder and each file beside the folders that would be sent."""
+    sizes: dict[str, list[int]] = {}
     for name in found.sent:
-        if is_figure_file(name):
-            figures.setdefault("/".join(name.split("/")[:-2]), []).append(found.sizes[name])
-        else:
-            yield f"{name}  ({found.sizes[name]:,} bytes)"
-    for folder, sizes in figures.items():
-        yield f"{folder}/  ({len(sizes)} files, {sum(sizes):,} bytes)"
+        folder, in_folder, _ = name.partition("/")
+        sizes.setdefault(folder + in_folder, []).append(found.sizes[name])
+    for name, own in sizes.items():
+        number = f"{len(own)} files, " if len(own) > 1 else ""
+        yield f"{name}  ({number}{sum(own):,} bytes)"
 
 
 def _list_places(found: upload.Published, version: str) -> dict[str, str]:

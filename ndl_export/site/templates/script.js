@@ -36,12 +36,11 @@
     for (const row of panel.querySelectorAll("g.row, tr[data-row]")) row.classList.toggle("off", isOff(row));
     for (const tile of panel.querySelectorAll("g.tile")) tile.classList.toggle("ringed", tile.dataset.row === area.value);
     for (const words of panel.querySelectorAll(".chosen")) words.hidden = words.dataset.row !== area.value;
-    const drawing = panel.querySelector("svg.chart[data-axis]");
+    const drawing = panel.querySelector("svg.chart[data-most]");
     if (!drawing) return;
-    const [axis, first, step] = ["axis", "first", "step"].map((name) => Number(drawing.dataset[name]));
     const rows = drawing.querySelectorAll("g.row:not(.off)");
-    rows.forEach((row, place) => row.setAttribute("transform", `translate(0 ${first + place * step})`));
-    drawing.setAttribute("height", axis + rows.length * step);
+    rows.forEach((row, place) => row.setAttribute("class", `row n${place}`));
+    drawing.setAttribute("class", drawing.getAttribute("class").replace(/\bn\d+/, `n${rows.length}`));
     drawing.classList.toggle("long", rows.length > Number(drawing.dataset.most));
   };
 

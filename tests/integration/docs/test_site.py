@@ -1,4 +1,4 @@
-"""The documentation as a site: it is made without a warning, which a link that leads nowhere would be."""
+"""The documentation as a site: it is made without a warning, which a link that leads nowhere would be, and searched."""
 
 import subprocess
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import PROJECT
+from tests.support.browser import CHROMIUM, start_browser
 
 DOCS = PROJECT / "docs"
 
@@ -27,3 +28,21 @@ def test_the_site_has_every_page_and_the_reference_of_the_code(tmp_path: Path) -
     ):
         assert shown in site[Path(page)].read_text(encoding="utf-8"), page
     assert "option::" not in site[Path("reference/commands.html")].read_text(encoding="utf-8")
+    if CHROMIUM:
+        _search(tmp_path / "html")
+
+
+def _search(site: Path) -> None:
+    """Look up words that readers look for: pages for readers come before the reference of the code."""
+    with start_browser() as browser:
+        page = browser.new_page()
+        for words, first in (("budget", None), ("withheld", None), ("add a council", "recipes.html#add-a-council")):
+            page.goto(f"{(site / 'search.html').as_uri()}?q={words}")
+            page.wait_for_selector("#search-results .search-summary:not(:empty)")
+            found = page.locator("#search-results li > a").evaluate_all(
+                "each => each.map(it => it.getAttribute('href'))"
+            )
+            in_code = [address.startswith("reference/code/") for address in found]
+            assert found, words
+            assert in_code == sorted(in_code), words
+            assert first in (None, found[0]), words

@@ -137,6 +137,9 @@ def test_the_afternoon(readiness: Run, tmp_path: Path, desk: Desk, monkeypatch: 
         assert before in text
         text = text.replace(before, after, 1)
     path.write_text(text)
+    undecided = readiness("check", path, "--sample", f"eyfsp={sample}", "--cohort", "202425", exit_code=1)
+    assert "marked TODO on line" in undecided.output
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "# TODO" not in line))
     clean = readiness("check", path, "--sample", f"eyfsp={sample}", "--cohort", "202425")
     assert "0 to be rejected" in clean.output
     assert "The intake would take this file." in clean.output
