@@ -24,7 +24,16 @@ from privacy.doors.regular import destroy, is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS
 from sources.errors import ExtractStopped
-from sources.extract.landing import READY, Landed, find, hash_content, list_councils, list_files, list_mixed_files
+from sources.extract.landing import (
+    READY,
+    SHREDDING_PREFIX,
+    Landed,
+    find,
+    hash_content,
+    list_councils,
+    list_files,
+    list_mixed_files,
+)
 from sources.reference.cohorts import Cohort, list_cohort_codes
 
 _FOLDERS_OF_COHORTS = ("pseudonymised", "parts", "quarantine", "quality", "stopped", "history", "forgotten")
@@ -42,7 +51,6 @@ _HELD_ROWS = ("pseudonymised", "parts", "tokens")
 _REMOVALS = ("objection", "forgotten")
 """Lists of removed rows and children. They are kept when a cohort without a Profile is removed, because more of its
 files may come."""
-_SHREDDING_PREFIX = ".shredding-"
 _IN_THE_WAY = {errno.ENOENT, errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY}
 """Errors from renaming a file that no longer exists, or whose new name is taken by a folder."""
 _NOT_TAKEN_IN = "was not taken in with its present content; it stays"
@@ -258,7 +266,7 @@ def shred_taken(landing: Path, home: Home, keys: KeyRing, cohort: str | None = N
 def _finish_shredding(home: Home, landing: Path) -> list[str]:
     """Destroy the remains of interrupted shredding. Return a sentence for each folder that stays."""
     odd = []
-    for left in sorted((*landing.glob(f"*/*/{_SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{_SHREDDING_PREFIX}*"))):
+    for left in sorted((*landing.glob(f"*/*/{SHREDDING_PREFIX}*"), *landing.glob(f"*/*/*/{SHREDDING_PREFIX}*"))):
         council, source = left.relative_to(landing).parts[:2]
         record(home, Processing.SHREDDING, source, council=council, note="the rest of an interrupted one")
         try:
@@ -271,7 +279,7 @@ def _finish_shredding(home: Home, landing: Path) -> list[str]:
 def shred(home: Home, keys: KeyRing, file: Shreddable) -> bool:
     """Record, overwrite and unlink a file. Return False if the sender replaced it, or put a link or folder there."""
     landed = file.landed
-    begun = landed.path.with_name(_SHREDDING_PREFIX + landed.path.name)
+    begun = landed.path.with_name(SHREDDING_PREFIX + landed.path.name)
     # the sender may have replaced its folder with a link since the check
     if landed.within and is_link_out(landed.path, landed.within):
         return False

@@ -57,8 +57,10 @@ _CLUTTER = {
     *(".directory", "lost+found", "@eadir"),
 }
 """Names, in lower case, created by macOS, Windows, Linux and network storage."""
-_CLUTTER_STARTS = ("._", "~$", ".~lock.", ".nfs", ".fuse_hidden", ".trash-")
-"""Resource forks on macOS, lock files of Office and LibreOffice, deleted files that are still open."""
+SHREDDING_PREFIX = ".shredding-"
+_CLUTTER_STARTS = ("._", "~$", ".~lock.", ".nfs", ".fuse_hidden", ".trash-", SHREDDING_PREFIX)
+"""Resource forks on macOS, lock files of Office and LibreOffice, deleted files that are still open, and the rest of an
+interrupted shredding, which the next one destroys."""
 _UNFINISHED_ENDS = (".part", ".filepart", ".tmp")
 
 

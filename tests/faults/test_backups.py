@@ -23,7 +23,7 @@ def _killed(
     copy: Callable[[str], Safe], words: Callable[[Safe], tuple[str, ...]], check: Callable[[Safe], None]
 ) -> None:
     """Kill a command of an installation, in copies of it."""
-    kill_at_steps(lambda name: copy(name).root, partial(_command, words), lambda root: check(Safe(root)), furthest=12)
+    kill_at_steps(lambda name: copy(name).root, partial(_command, words), lambda root: check(Safe(root)), furthest=2)
 
 
 def _command(words: Callable[[Safe], tuple[str, ...]], root: Path) -> int:

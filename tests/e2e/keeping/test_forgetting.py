@@ -247,7 +247,7 @@ def test_killed_anywhere_the_next_step_finishes(copied: Callable[[], Place]) -> 
         assert {part: hash_files(place.home.root / part) for part in kept} == before
         verify(place.home)
 
-    kill_at_steps(lambda _: copied().root, _forget_first, check, furthest=200)
+    kill_at_steps(lambda _: copied().root, _forget_first, check, furthest=30)
     assert begun > 1
 
 
