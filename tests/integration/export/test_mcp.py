@@ -130,8 +130,11 @@ def test_every_tool_answers_refuses_and_is_not_stopped_by_anything_that_is_sent(
     [
         ("ndl_export.api.service", set()),
         ("ndl_export.answers.mcp", set()),
-        # The command line tells the version of the software.
-        ("pipelines.commands.answers, ndl_export.answers.mcp", {"assets", "assets.home", "assets.home.software"}),
+        # The command line says the version of the software, and how far long work is.
+        (
+            "pipelines.commands.answers, ndl_export.answers.mcp",
+            {"assets", "assets.home", "assets.home.progress", "assets.home.software"},
+        ),
     ],
 )
 def test_no_service_has_anything_of_the_restricted_zone(modules: str, allowed: set[str]) -> None:
