@@ -240,7 +240,7 @@ def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: P
 def test_the_command_sends_with_yes_what_it_sums_up_without(two: Path, tmp_path: Path) -> None:
     to = str(tmp_path / "served")
     code, said = run_publish(two, FIRST, to)
-    assert (code, f"\n{FIRST}/  (" in said, open_store(to).list_sizes()) == (4, True, {})
+    assert (code, said.startswith(f"{FIRST}/  ("), open_store(to).list_sizes()) == (4, True, {})
     assert len(said.splitlines()) < 30
     code, said = run_publish(two, FIRST, to, "--yes")
     assert (code, f"{to}/site/index.html" in said) == (0, True)

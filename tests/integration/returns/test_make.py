@@ -235,6 +235,7 @@ def test_the_log_says_who_what_and_how_many(pipeline: Pipeline) -> None:
     assert (line["council"], line["recipient_name"]) == ("leeds", "education team of leeds")
     assert line["rows"] == len(pipeline.read_facts("leeds", "eyfsp"))
     assert line["tells"]["leeds/settings"] == [
+        "concern_month",
         "concern_recorded",
         "known_to",
         "known_to_no_other",

@@ -90,7 +90,10 @@ RULES = st.builds(
     after_deliveries=st.integers(1, 3),
     first_delivery=st.sampled_from(First),
     until_then=st.frozensets(st.just(Fact.KNOWN_TO)),
-    without_number=st.frozensets(st.sampled_from(Fact)).map(lambda facts: facts and facts | {Fact.KNOWN_TO}),
+    # With the facts that the others require.
+    without_number=st.frozensets(st.sampled_from(Fact)).map(
+        lambda facts: facts and facts | {Fact.KNOWN_TO, Fact.CONCERN}
+    ),
 )
 
 
