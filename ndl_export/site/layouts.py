@@ -181,7 +181,7 @@ def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Are
         cohort,
         (first, *map(describe, others)),
         _choose_scale(shape, lines, england),
-        (describe(first).text,),
+        _explain_nothing(shape, lines) or (describe(first).text,),
         inferred=inferred,
         finding=_choose_finding(shape, inferred, first.figures),
         england=england,
@@ -217,7 +217,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
         cohort,
         tuple(replace(line, official=tuple(compress(line.official, shown))) for line in lines),
         _choose_scale(shape, lines),
-        shape.say(lines) if shape.together else _describe_figures(shape, lines),
+        _describe_figures(shape, lines),
         area,
         areas.get_area_name(area),
         together,
@@ -274,17 +274,25 @@ def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequ
 
 def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
     """Return the sentences of the chart, or the reason why no figures are shown."""
-    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
-        return ("These figures are not available [x]: the council has not sent the records.",)
-    if all(line.figures[0].unpublished for line in lines):
-        return ("No figure is published here: all are too uncertain to use.",)
-    if all(line.figures[column].value is None for line in lines for column in shape.drawn or (0,)):
-        return ("No figure is shown here: all are too uncertain. The table has their intervals.",)
+    if nothing := _explain_nothing(shape, lines):
+        return nothing
     if not shape.over_time:
         return shape.say(lines)
     breaks = " and ".join(line.label for line in lines[1:] if line.broken)
     warning = f"There is a break in the series before {breaks} [b]: do not compare across it."
     return (*(sentence for line in lines for sentence in shape.say([line])), *([warning] if breaks else []))
+
+
+def _explain_nothing(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
+    """Return the reason why no figures are shown; empty if some are."""
+    if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
+        who = "no council has" if lines[0].area.level == ALL_TOGETHER else "the council has not"
+        return (f"These figures are not available [x]: {who} sent the records.",)
+    if all(line.figures[0].unpublished for line in lines):
+        return ("No figure is published here: all are too uncertain to use.",)
+    if all(line.figures[column].value is None for line in lines for column in shape.drawn or (0,)):
+        return ("No figure is shown here: all are too uncertain. The table has their intervals.",)
+    return ()
 
 
 def _choose_scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
