@@ -37,17 +37,17 @@ settings.register_profile("readiness", deadline=None, max_examples=100, suppress
 settings.register_profile("daily", settings.get_profile("readiness"), max_examples=EXAMPLES_PERCENT)
 settings.load_profile("readiness")
 
-_USUAL_MOMENT = "2026-11-26T12:00:00+00:00"
+_MOMENT, _USUAL_MOMENT = "READINESS_TEST_MOMENT", "2026-11-26T12:00:00+00:00"
 _BEGAN = dt.datetime.fromisoformat(os.environ.setdefault("READINESS_TEST_BEGAN", clock.now().isoformat()))
 
 
-def _read_time_since(moment: str) -> Callable[[], dt.datetime]:
-    """Return a clock that began at a moment when the tests began."""
-    moved = dt.datetime.fromisoformat(moment) - _BEGAN
+def get_test_clock() -> Callable[[], dt.datetime]:
+    """Return a clock that began at the moment in the environment, or the usual one, when the tests began."""
+    moved = dt.datetime.fromisoformat(os.environ.get(_MOMENT, _USUAL_MOMENT)) - _BEGAN
     return lambda: dt.datetime.now(dt.UTC) + moved
 
 
-clock.read_machine_time = _read_time_since(os.environ.get("READINESS_TEST_MOMENT", _USUAL_MOMENT))
+clock.read_machine_time = get_test_clock()
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 console.SILENCE_SECONDS = threading.TIMEOUT_MAX
@@ -67,7 +67,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def at_usual_moment() -> Iterator[None]:
     """The clock begins at the usual moment, whatever was chosen: for tests that need a cohort of a certain age."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clock, "read_machine_time", _read_time_since(_USUAL_MOMENT))
+        patch.setenv(_MOMENT, _USUAL_MOMENT)
+        patch.setattr(clock, "read_machine_time", get_test_clock())
         yield
 
 

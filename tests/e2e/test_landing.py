@@ -114,6 +114,7 @@ def test_old_and_marked_files_are_not_waited_for(installation: Installation, mon
     assert find_still_arriving(installation.landing, "202425") == []
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_a_run_does_not_take_a_half_written_file(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing.create(installation.keys)
     extract = put(installation)

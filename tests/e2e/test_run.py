@@ -31,6 +31,7 @@ from tests.support.rehearsals import REHEARSED
 from tests.support.release.people import read_page
 from tests.support.returns.agreements import Recipients, write
 
+pytestmark = pytest.mark.usefixtures("at_usual_moment")
 COHORT = "202425"
 
 

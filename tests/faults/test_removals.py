@@ -31,6 +31,7 @@ from tests.support.installation.traces import find_traces
 from tests.support.intake.in_parts import REASON, Parts, build_child
 from tests.support.intake.numbered import read_numbered, read_row_keys
 
+pytestmark = pytest.mark.usefixtures("at_usual_moment")
 BEFORE = "202324"
 ROW = "1:3"
 EXTRACT = ("--cohort", COHORT, "--council", "leeds", "--source", "eyfsp")

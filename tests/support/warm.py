@@ -33,12 +33,15 @@ def become_command(
 ) -> None:
     """Run `readiness` in this process, as if it had been started with these words, surroundings and standard files."""
     from pipelines.cli import main
+    from privacy.doors import clock
+    from tests.conftest import get_test_clock
     from tests.support import rehearsals
 
     rehearsals.rehearse_in_this_process(rehearsals.REHEARSED in environment)
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    clock.read_machine_time = get_test_clock()
     os.chdir(folder)
     for number, file in enumerate(files):
         os.dup2(file.fileno(), number)

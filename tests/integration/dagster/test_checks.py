@@ -77,6 +77,7 @@ def test_a_good_intake_of_another_council_hides_no_stop(desk: Desk) -> None:
     assert desk.instance.get_latest_materialization_event(landing) is not None
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_every_family_of_rules_has_numbers_that_may_be_told(desk: Desk) -> None:
     result = desk.take("halton", "leeds")
     evaluations = [each for each in result.get_asset_check_evaluations() if each.partition == LEEDS]

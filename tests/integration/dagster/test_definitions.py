@@ -61,6 +61,7 @@ def test_what_should_move_has_a_freshness_policy(installation: Installation) -> 
     assert {name for name, spec in specs.items() if spec.freshness_policy} == landing | linked
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_the_links_say_which_councils_are_missing(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     KeyRing.create(installation.keys)
     (installation.landing / "halton").mkdir()

@@ -200,6 +200,7 @@ def take(desk: Desk, cohort: str) -> int | None:
     return desk.intake.ingest(find(desk.landing, "leeds", "eyfsp", cohort)).rows_kept
 
 
+@pytest.mark.usefixtures("at_usual_moment")
 def test_rows_of_a_file_of_several_cohorts_go_to_theirs(desk: Desk) -> None:
     land_several(desk, "2026-05.csv", build_eyfsp(child(1, date_of_birth="", academic_year="")))
     with pytest.raises(ExtractStopped, match="no row gives a cohort"):
