@@ -14,7 +14,7 @@ BENCH_SETS ?= ../linkage-sets
 READINESS_KEYS ?= $(CURDIR)/keys
 export READINESS_KEYS
 
-DATED := tests/unit tests/integration tests/privacy tests/faults tests/e2e
+DATED := tests/unit tests/integration tests/privacy tests/faults
 KINDS := test-unit test-integration test-e2e test-faults test-privacy test-browser test-deployment
 
 .DEFAULT_GOAL := help
@@ -65,7 +65,7 @@ test-deployment: validators  ## Compose, Kubernetes and proxy as shipped; images
 $(KINDS): test-%: setup
 	$(PYTEST) tests/$*
 
-test-dates: setup  ## all but browser and deployment, at a new year, a new cohort, on a leap day and in ten years
+test-dates: setup  ## daily tests of parts and privacy at a new year, a new cohort, on a leap day and in ten years
 	PYTHONDONTWRITEBYTECODE= OPENBLAS_NUM_THREADS=1 $(RUN) python -m tests.support.dates -n 3 \
 	  -m "not slow" --hypothesis-profile=daily $(DATED)
 
