@@ -425,19 +425,19 @@ figures AS (
 exact AS (
     SELECT d.time_period, d.area_code AS a1, d.g1, coalesce(t.area_code, d.area_code) AS a2, coalesce(d.g2, d.g1) AS g2,
            d.gld_difference_points AS given, d.gld_difference_points_lower_ci AS given_low,
-           d.gld_difference_points_upper_ci AS given_high
+           d.gld_difference_points_upper_ci AS given_high, d.gld_difference_points_flag AS given_flag
     FROM published AS d LEFT JOIN groups AS t ON d.g2 IS NULL AND t.is_all_together AND t.group_key = d.g1
                                               AND t.time_period = d.time_period),
 either_way AS (
     FROM exact
     UNION ALL
-    SELECT time_period, a2, g2, a1, g1, -given, -given_high, -given_low FROM exact WHERE a1 <> a2 OR g1 <> g2),
+    SELECT time_period, a2, g2, a1, g1, -given, -given_high, -given_low, given_flag FROM exact WHERE a1 <> a2 OR g1 <> g2),
 breaks AS (
     SELECT area_code, group_key, list(time_period) AS periods FROM figures WHERE series_break = 'b' GROUP BY ALL),
 pairs AS (
     SELECT k.c1, k.c2, one.area_code AS a1, two.area_code AS a2, w.g1, w.g2, one.area_name AS name,
            two.area_name AS less_name, one.child_group AS grp, two.child_group AS less_grp, one.is_council,
-           two.is_council AS less_is_council, one.children, one.flag, one.p AS p1, one.l AS l1, one.u AS u1,
+           two.is_council AS less_is_council, one.children, one.flag, two.flag AS less_flag, one.p AS p1, one.l AS l1, one.u AS u1,
            two.p AS p2, two.l AS l2, two.u AS u2, two.is_all_together AS less_is_all,
            one.is_all_together OR less_is_all AS with_all,
            w.counts AND (is_within OR w.g1 <> w.g2 OR k.c1 <> k.c2 OR a1 < a2) AS counts,
@@ -458,6 +458,8 @@ pairs AS (
                        AND (two.area_code = one.area_code) = is_within),
 answers AS (
     SELECT p.*, CASE WHEN given_low IS NOT NULL THEN given ELSE round(p1 - p2, 1) END AS points,
+           CASE WHEN given_low IS NOT NULL THEN given_flag::VARCHAR
+                WHEN 'u' IN (flag::VARCHAR, less_flag::VARCHAR) THEN 'u' END AS points_flag,
            coalesce(given_low, greatest(p1 - p2 - combined_arm(p1 - l1, u2 - p2, correlation), -100)) AS low,
            coalesce(given_high, least(p1 - p2 + combined_arm(u1 - p1, p2 - l2, correlation), 100)) AS high,
            arm_with_chance(points - low, greatest(chance, 0)) AS down,
@@ -492,7 +494,8 @@ ends AS (
     FROM answers AS a LEFT JOIN needed AS n ON n.c1 = a.c1 AND n.c2 = a.c2 AND n.with_all = a.with_all)
 SELECT CASE WHEN NOT is_broken THEN verdict_of(lower_end, upper_end) END AS verdict,
        CASE WHEN NOT is_broken AND points IS NOT NULL THEN verdict_of(low, high) END AS more_than_noise,
-       verdict <> 'cannot say' AS is_certain, points, lower_end, upper_end, low, high, distance, c1 AS time_period,
+       verdict <> 'cannot say' AS is_certain, points, points_flag, lower_end, upper_end, low, high, distance,
+       c1 AS time_period,
        a1 AS area_code, name AS area_name, is_council, g1 AS group_key, grp AS child_group, children, p1 AS percent, flag,
        c2 AS less_time_period, a2 AS less_area_code, less_name AS less_area_name, less_is_council, less_is_all,
        g2 AS less_group_key, less_grp AS less_child_group, p2 AS less_percent, basis
@@ -518,7 +521,7 @@ found AS (
                                (SELECT a.period FROM asked AS a), (SELECT a.period FROM asked AS a))
     WHERE less_is_all)
 SELECT f.points, round(f.low, 1) AS lower_ci, round(f.high, 1) AS upper_ci, f.more_than_noise, f.area_code,
-       f.area_name, f.lower_end, f.upper_end, f.verdict AS more_than_noise_and_chance
+       f.area_name, f.lower_end, f.upper_end, f.verdict AS more_than_noise_and_chance, f.points_flag AS flag
 FROM found AS f JOIN asked AS a ON f.group_key = a.first_group
                                AND f.less_group_key = coalesce(a.second_group, a.first_group)
 ORDER BY f.area_name;
@@ -730,7 +733,8 @@ CREATE MACRO gld_against_england(cohort) AS TABLE
 WITH pairs AS (
     SELECT f.time_period, f.area_code, f.area_name, f.geographic_level, f.is_all_together, f.breakdown_topic,
            f.breakdown, f.sex, f.gld_children_percent AS percent, f.gld_children_percent_lower_ci AS low,
-           f.gld_children_percent_upper_ci AS high, e.gld_children_percent AS england, e.source,
+           f.gld_children_percent_upper_ci AS high, f.gld_children_percent_flag AS flag,
+           e.gld_children_percent AS england, e.source,
            percent - england AS points,
            arm_with_chance(percent - low, chance_variance(percent, f.children_count_estimate)) AS down,
            arm_with_chance(high - percent, chance_variance(percent, f.children_count_estimate)) AS up,

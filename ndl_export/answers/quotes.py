@@ -209,8 +209,7 @@ class _Quoted:
             return
         best, worst = row["best_rank"], row["worst_rank"]
         if best < worst:
-            places = f"{best} to {worst} of {len(ranks)}"
-            yield f"The place of {self.area} among the councils: noise and chance leave it the ranks {places}."
+            yield f"{self.area} could be in any place from {best} to {worst} of {len(ranks)}: too close to call."
             return
         claim = {"comparison": "lowest"} if best == len(ranks) else {"comparison": "highest", "rank": best}
         yield self._judge(_READY | claim, self.questions.answer_figure(subject).sentence)

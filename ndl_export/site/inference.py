@@ -1,7 +1,8 @@
 """Conclusions about children like these: the macros of the analyst database decide, and this module writes sentences.
 
-A difference that noise and chance can explain is never called ahead, behind, a rise or a fall. Every sentence begins
-with the children that it is about, and has a short form for a heading only if the data can say something.
+A difference that noise and chance can explain is never called ahead, behind, a rise or a fall: it is too close to call.
+Every sentence begins with the children that it is about, and has a short form for a heading only if the data can say
+something.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
-from ndl_export.pages.number_format import capitalise, join_words
+from ndl_export.pages.number_format import capitalise
 from ndl_export.site.figures import Concluded, Levels, Line, format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import count_unit_decimals
@@ -23,20 +24,24 @@ GAP, OUTCOMES = "Not eligible less eligible", "All five domains at or above less
 """Comparisons of two groups within an area, by their names in `gld_differences`."""
 _FROM_ALL, _CHANGE = "All children: area less all councils together", "Change of "
 _LIKE_THESE = "For children like these"
-_MORE_THAN_CHANCE = "by more than noise and chance would explain"
-_MOST_NAMED, _MOST_IN_A_HEADING = 16, 2
+_ELIGIBLE = "children eligible for free school meals"
+_WHERE = {"ahead": "ahead of", "behind": "behind"}
+_MOST_NAMED, _MOST_NAMED_IN_A_HEADING = 16, 2
 """Most areas, goals or answers that a sentence and a heading list by name; longer lists are counted instead."""
 
 
 class Difference(NamedTuple):
     """A difference of two figures in percentage points, for children like these: its interval, and the verdict.
 
-    `more_than_noise` is the verdict on the children in the data, if the difference is published.
+    `points` is the difference of the figures as published, and `flag` that of the less reliable one. `more_than_noise`
+    is the verdict on the children in the data, if the difference is published.
     """
 
     lower: float
     upper: float
     verdict: str
+    points: float | None = None
+    flag: str | None = None
     more_than_noise: str | None = None
 
     @property
@@ -44,8 +49,22 @@ class Difference(NamedTuple):
         return self.verdict != "cannot say"
 
     @property
+    def in_heading(self) -> str:
+        """The published difference without its sign and with a space: `21.5 points `; empty if it has a flag.
+
+        A figure with a flag is given with its interval, for which a heading has no room.
+        """
+        return "" if self.flag else f"{abs(self.points or 0):.1f} points "
+
+    @property
     def between(self) -> str:
-        return f"would be between {format_signed(self.lower)} and {format_signed(self.upper)} points"
+        """The interval of a difference that is certain: `between 0.4 and 3.1 points`."""
+        least, most = sorted((abs(self.lower), abs(self.upper)))
+        return f"between {least:.1f} and {most:.1f} points"
+
+    def describe_range(self, below: str, above: str) -> str:
+        """Return the interval of a difference that is not certain, with words for either direction."""
+        return f"anywhere from {abs(self.lower):.1f} points {below} to {abs(self.upper):.1f} points {above}"
 
 
 class Distance(NamedTuple):
@@ -67,13 +86,14 @@ class Distance(NamedTuple):
 class Conclusions:
     """All conclusions of a release.
 
-    `differences` are by comparison, cohort and area. `beside_england` has verdicts by cohort, area and levels of
-    `gld_headline`. `could_be` has the goals that could be the lowest, or the answers that could be given most often, by
-    cohort, area and breakdown or question. `targets` has the distances from targets by cohort and area.
+    `differences` are by comparison, cohort and area. `beside_england` has differences from England's official figure by
+    cohort, area and levels of `gld_headline`. `could_be` has the goals that could be the lowest, or the answers that
+    could be given most often, by cohort, area and breakdown or question. `targets` has the distances from targets by
+    cohort and area.
     """
 
     differences: dict[tuple[str, str, str], Difference]
-    beside_england: dict[tuple[str, str, Levels], str]
+    beside_england: dict[tuple[str, str, Levels], Difference]
     could_be: dict[tuple[str, str, str], list[str]]
     targets: dict[tuple[str, str], list[Distance]]
 
@@ -92,7 +112,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
         # `gld_compared` without cohorts compares each cohort with the one before.
         (
             _CHANGE + name,
-            "SELECT time_period, area_code, lower_end, upper_end, verdict"
+            "SELECT time_period, area_code, lower_end, upper_end, verdict, points, points_flag"
             f" FROM gld_compared({quote_text(name)}, {quote_text(name)}, true, NULL, NULL)",
         )
         for name in (EVERYONE, GAP)
@@ -102,14 +122,14 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
         compared += [
             (
                 name,
-                f"SELECT {year}, area_code, lower_end, upper_end, more_than_noise_and_chance AS verdict,"
-                f" more_than_noise FROM gld_differences_judged({quote_text(name)}, cohort := {year})",
+                f"SELECT {year}, area_code, lower_end, upper_end, more_than_noise_and_chance AS verdict, points,"
+                f" flag, more_than_noise FROM gld_differences_judged({quote_text(name)}, cohort := {year})",
             )
             for name in (_FROM_ALL, GAP, OUTCOMES)
         ]
-        england = f"SELECT area_code, breakdown_topic, breakdown, sex, verdict FROM gld_against_england({year})"
-        for area, *levels, verdict in query_rows(f"{england} WHERE verdict <> ''"):
-            found.beside_england[cohort, area, tuple(levels)] = verdict
+        england = "SELECT area_code, [breakdown_topic, breakdown, sex], lower_end, upper_end, verdict, points, flag"
+        for area, levels, *difference in query_rows(f"{england} FROM gld_against_england({year}) WHERE verdict <> ''"):
+            found.beside_england[cohort, area, tuple(levels)] = Difference(*difference)
         extremes = f"SELECT area_code, of_what, list(item) FROM could_be_extreme({year})"
         for area, of_what, items in query_rows(f"{extremes} WHERE could_be GROUP BY ALL"):
             found.could_be[cohort, area, of_what] = items
@@ -136,49 +156,52 @@ Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
 def conclude_councils(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which councils are ahead of or behind all councils together (the first line)."""
     together, *others = lines
-    verdicts = {
-        line.label: each.verdict
+    differences = {
+        line.label: each
         for line in others
         if line.area.level == LOCAL_AUTHORITY and (each := found.differences.get((_FROM_ALL, cohort, line.area.code)))
     }
-    return _conclude_apart(verdicts, "councils", _format_inline(together.label))
+    return _conclude_apart(differences, ("councils", "is"), _format_inline(together.label))
 
 
 def conclude_beside_england(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which groups are ahead of or behind England's official figure."""
-    verdicts = {
-        line.label: verdict
-        for line in lines
-        if (verdict := found.beside_england.get((cohort, line.area.code, line.levels)))
+    differences = {
+        line.label: each for line in lines if (each := found.beside_england.get((cohort, line.area.code, line.levels)))
     }
-    return _conclude_apart(verdicts, "groups", "England’s official figure")
+    return _conclude_apart(differences, ("groups", "are"), "England’s official figure")
 
 
-def _conclude_apart(verdicts: Mapping[str, str], kind: str, from_what: str) -> Concludes:
-    """Conclude which labels are ahead of or behind `from_what`, given the verdicts by label."""
+def _conclude_apart(differences: Mapping[str, Difference], named_as: tuple[str, str], from_what: str) -> Concludes:
+    """Conclude which labels are ahead of or behind `from_what`, given the differences by label.
 
-    def name(labels: list[str]) -> str:
-        """Return the subject of a heading: `Halton is`, `Halton and Leeds are`, `5 councils are`."""
-        subject = join_words(labels) if len(labels) <= _MOST_IN_A_HEADING else f"{len(labels)} {kind}"
-        return f"{subject} {'is' if len(labels) == 1 else 'are'}"
+    `named_as` is what the labels are, and the verb that follows one of them.
+    """
+    kind, verb = named_as
+
+    def name(labels: list[str], where: str) -> str:
+        """Return a heading: `Halton is 2.1 points behind`, `5 of 8 councils are behind`."""
+        if len(labels) > _MOST_NAMED_IN_A_HEADING:
+            return f"{len(labels)} of {len(differences)} {kind} are {where} {from_what}"
+        first, *others = ((label, differences[label].in_heading) for label in labels)
+        named = [f"{first[0]} {verb} {first[1]}", *(f"{label} {size}" for label, size in others)]
+        return f"{' and '.join(each.rstrip() for each in named)} {where} {from_what}"
 
     apart = {
         where: labels
         for verdict, where in (("ahead", "ahead of"), ("behind", "behind"))
-        if (labels := [label for label, each in verdicts.items() if each == verdict])
+        if (labels := [label for label, each in differences.items() if each.verdict == verdict])
     }
     if apart:
         sentences = [
-            f"{_LIKE_THESE}, these would be {where} {from_what}, {_MORE_THAN_CHANCE}: {_format_labels(labels, kind)}."
+            f"{_LIKE_THESE}, clearly {where} {from_what}: {_format_labels(labels, kind)}."
             for where, labels in apart.items()
         ]
-        if "cannot say" in verdicts.values():
-            sentences.append("For the others, the data cannot say.")
-        heading = "; ".join(f"{name(labels)} {where} {from_what}" for where, labels in apart.items())
-        yield Concluded(" ".join(sentences), heading)
-    elif verdicts:
-        none = f"none of the {kind} would be ahead of or behind {from_what} {_MORE_THAN_CHANCE}"
-        yield Concluded(f"{_LIKE_THESE}, {none}.")
+        if not all(each.is_certain for each in differences.values()):
+            sentences.append("The others are too close to call.")
+        yield Concluded(" ".join(sentences), "; ".join(name(labels, where) for where, labels in apart.items()))
+    elif differences:
+        yield Concluded(f"{_LIKE_THESE}, none of the {kind} is clearly ahead of or behind {from_what}.")
 
 
 def conclude_council(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -190,7 +213,7 @@ def conclude_council(lines: Lines, found: Conclusions, cohort: str) -> Concludes
 
 def conclude_outcomes(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude how the children of the first line differ from those of the third."""
-    heading = "Children at or above the cut-off in all five domains are", "those below it in two or more"
+    heading = "Children at or above the cut-off in all five areas are", "those below it in two or more"
     difference = found.differences.get((OUTCOMES, cohort, lines[0].area.code))
     return _conclude_difference(f"“{lines[0].label}”", f"“{lines[2].label}”", difference, heading)
 
@@ -198,30 +221,37 @@ def conclude_outcomes(lines: Lines, found: Conclusions, cohort: str) -> Conclude
 def _conclude_difference(one: str, other: str, found: Difference | None, heading: tuple[str, str]) -> Concludes:
     """Conclude whether one is ahead of the other; `heading` names both, the first with its verb."""
     if found:
-        where = {"ahead": "ahead of", "behind": "behind"}.get(found.verdict)
-        yield Concluded(describe_difference(one, other, found), f"{heading[0]} {where} {heading[1]}" if where else "")
+        where = _WHERE.get(found.verdict)
+        yield Concluded(
+            describe_difference(one, other, found),
+            f"{heading[0]} {found.in_heading}{where} {heading[1]}" if where else "",
+        )
 
 
 def describe_difference(one: str, other: str, found: Difference) -> str:
     """Return the sentence on whether one is ahead of the other."""
-    verdict = (
-        f"{found.verdict}, {_MORE_THAN_CHANCE}" if found.is_certain else "the data cannot say which of them is ahead"
-    )
-    return f"{_LIKE_THESE}, {one} less {other} {found.between}: {verdict}."
+    if found.is_certain:
+        return f"{_LIKE_THESE}, {one} would be {found.between} {_WHERE[found.verdict]} {other}."
+    between = found.describe_range("behind", "ahead")
+    return f"{_LIKE_THESE}, {one} and {other} are too close to call: {one} could be {between}."
 
 
 def conclude_gap(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude whether there would be a gap by free school meals in the area of the first line."""
     each = found.differences.get((GAP, cohort, lines[0].area.code))
-    if each:
-        sure = "there would be a gap" if each.is_certain else "there might be none"
+    # The difference is not eligible less eligible, but sentences begin with eligible children.
+    if each and each.is_certain:
+        where = "behind" if each.verdict == "ahead" else "ahead of"
+        sentence = f"{_LIKE_THESE}, {_ELIGIBLE} would be {each.between} {where} the others."
+        yield Concluded(sentence, f"{capitalise(_ELIGIBLE)} are {each.in_heading}{where} the others")
+    elif each:
         is_more = each.more_than_noise not in (None, "cannot say")
-        was = "there was one, by more than the noise" if is_more else "the noise alone could explain one"
-        # The difference is not eligible less eligible, but the heading begins with eligible children.
-        where = {"ahead": "behind", "behind": "ahead of"}.get(each.verdict)
-        heading = f"Children eligible for free school meals are {where} the others" if where else ""
-        sentence = f"{_LIKE_THESE}, the gap {each.between}: {sure}. For the children in this year’s data {was}."
-        yield Concluded(sentence, heading)
+        was = "there was a gap" if is_more else "there may have been none"
+        between = each.describe_range("ahead of the others", "behind")
+        yield Concluded(
+            f"{_LIKE_THESE}, the gap is too close to call: {_ELIGIBLE} could be {between}. Among the children in this"
+            f" year’s data {was}."
+        )
 
 
 def _conclude_changes(
@@ -232,14 +262,17 @@ def _conclude_changes(
         change = found.differences.get((_CHANGE + name, now.cohort, now.area.code))
         if change and not now.broken:
             moved = f"{what} {verbs[change.verdict]}" if change.is_certain else ""
-            heading = f"{capitalise(moved)} from {before.label} to {now.label}" if moved else ""
+            size = f" by {change.in_heading.strip()}" if change.in_heading else ""
+            heading = f"{capitalise(moved)}{size} from {before.label} to {now.label}" if moved else ""
             yield Concluded(describe_change(now.label, before.label, change, what, moved), heading)
 
 
 def describe_change(now: str, before: str, change: Difference, what: str, moved: str) -> str:
     """Return the sentence on whether a figure changed from one cohort to another; `moved` says how, if it did."""
-    verdict = f"{moved}, {_MORE_THAN_CHANCE}" if moved else f"the data cannot say whether {what} changed"
-    return f"{_LIKE_THESE}, {now} less {before} {change.between}: {verdict}."
+    if moved:
+        return f"{_LIKE_THESE}, {moved} by {change.between} from {before} to {now}."
+    between = change.describe_range("lower", "higher")
+    return f"{_LIKE_THESE}, whether {what} changed is too close to call: {now} could be {between} than {before}."
 
 
 ROSE_OR_FELL = {"ahead": "rose", "behind": "fell"}
@@ -252,30 +285,33 @@ conclude_gap_changes = partial(
 def conclude_lowest(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which goals could be the lowest, for the group of children that the last level names."""
     group = lines[0].levels[-1]
-    whom = "" if group == EVERYONE else f", {group[0].lower()}{group[1:]}"
-    return _conclude_possible(lines, found, (cohort, group), _LIKE_THESE, "lowest", f"the lowest goal{whom}")
+    whom = "children" if group == EVERYONE else f"children {group[0].lower()}{group[1:]}"
+    told = "is the lowest goal: {} of " + whom + " were at the expected level"
+    return _conclude_possible(lines, found, (cohort, group), _LIKE_THESE, "lowest", told)
 
 
 def conclude_most_often(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
     """Conclude which answers could be given most often to the question that the first level names."""
     key = cohort, lines[0].levels[0]
-    return _conclude_possible(
-        lines, found, key, "For responses like these", "given most often", "the answer given most often"
-    )
+    told = "is the answer given most often: {} of responses"
+    return _conclude_possible(lines, found, key, "For responses like these", "given most often", told)
 
 
 def _conclude_possible(
-    lines: Lines, found: Conclusions, key: tuple[str, str], like_these: str, what: str, in_short: str
+    lines: Lines, found: Conclusions, key: tuple[str, str], like_these: str, what: str, told: str
 ) -> Concludes:
-    """Conclude which lines could be `what`; `in_short` is the wording for a heading."""
+    """Conclude which lines could be `what`; `told` is the wording of a heading, with the figure to put in."""
     cohort, of_what = key
     could_be = found.could_be.get((cohort, lines[0].area.code, of_what), ())
-    possible = [line.label for line in lines if line.label in could_be]
+    possible = [line for line in lines if line.label in could_be]
     if len(possible) == 1:
         [only] = possible
-        yield Concluded(f"{like_these}, “{only}” would be {what}, {_MORE_THAN_CHANCE}.", f"“{only}” is {in_short}")
+        # A figure with a symbol is not for a heading, where nothing explains it.
+        heading = "" if only.figures[0].flag else f"“{only.label}” {told.format(only.figures[0].text)}"
+        yield Concluded(f"{like_these}, “{only.label}” would clearly be {what}.", heading)
     elif possible:
-        yield Concluded(f"{like_these}, any of these could be {what}: {_format_labels(possible, 'of them')}.")
+        labels = _format_labels([line.label for line in possible], "of them")
+        yield Concluded(f"{like_these}, any of these could be {what}: {labels}.")
 
 
 def conclude_targets(lines: Lines, found: Conclusions, cohort: str) -> Concludes:
@@ -290,7 +326,7 @@ def describe_target(target: Distance) -> str:
     if target.verdict == "met":
         return f"{aim} is reached."
     if target.verdict != "not met":
-        return f"Whether {aim} is reached cannot be said: the noise is too large."
+        return f"Whether {aim} is reached is too close to call."
     decimals = count_unit_decimals("pp", target.flag, 1)
     near, least, most = (format_signed(each, decimals) for each in target.points)
     children, fewest, greatest = (f"{round(each):,}" for each in target.children)

@@ -171,7 +171,7 @@ def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Are
             text=" ".join(filter(None, (*shape.say([line]), target))),
             target=target,
             inferred=inferred,
-            finding=_choose_finding(shape, inferred, line.figures),
+            finding=_choose_finding(shape, inferred, [line]),
         )
 
     lines, england = (first, *others), shape.official(cohort)
@@ -183,7 +183,7 @@ def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Are
         _choose_scale(shape, lines, england),
         _explain_nothing(shape, lines) or (describe(first).text,),
         inferred=inferred,
-        finding=_choose_finding(shape, inferred, first.figures),
+        finding=_choose_finding(shape, inferred, [first]),
         england=england,
         remarks=shape.remarks(cohort),
     )
@@ -223,7 +223,7 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
         together,
         beside if any(line.compared for line in lines) else "",
         inferred=inferred,
-        finding=_choose_finding(shape, inferred, [line.figures for line in lines]),
+        finding=_choose_finding(shape, inferred, lines),
         official=tuple(compress(headings, shown)),
         remarks=shape.remarks(cohort, area),
     )
@@ -261,14 +261,14 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
             area == together,
             inferred=inferred,
             # If there are several changes, the heading has the newest and the text has them all.
-            finding=_choose_finding(shape, inferred[-1:]),
+            finding=_choose_finding(shape, inferred[-1:], lines if not any(line.broken for line in lines) else ()),
         )
 
 
-def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], figures: Sequence[object] = ()) -> str:
+def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], lines: Sequence[Line]) -> str:
     """Return the text of a heading: a conclusion, or else the shape's own text unless a figure in it has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
-    plain = shape.finding.format(*figures) if figures else ""
+    plain = "".join(shape.fill([shape.finding], lines)) if lines else ""
     return found or ("" if "[" in plain else plain)
 
 

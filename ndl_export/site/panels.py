@@ -31,8 +31,7 @@ class Shape:
     """Definition of a chart: what it shows, and what its panels have in common.
 
     `name` is the name of the chart's download; `heading` and `intro` are shown above all panels. `finding` is the text
-    of a heading if nothing is concluded, formatted with the figures of one line by column if lines are areas, or else
-    with all figures by line and column.
+    of a heading if nothing is concluded, formatted as `says`, with one line alone if lines are areas.
 
     Lines are areas if `by_area`, cohorts if `over_time`, and otherwise groups of children, goals or answers, in a panel
     for each area, or for all councils alone if `together`. `lines` are the levels of each line by label; areas and
@@ -44,11 +43,11 @@ class Shape:
     also shows the first drawn column on a map if there are many councils. If every child is in exactly one line,
     `whole` has the colours of a bar with the lines as parts. A `roomy` chart is replaced by a table in a narrow window.
 
-    `says` are sentences about the children in the data, formatted with the lines and with the `lowest` and `highest`
-    line whose first figure is shown; without enough lines for these, there are none. `infer` concludes
-    about children like these from all lines, and `infer_each` from an area and all councils together, to which
-    `with_targets` adds the distance from targets. `official` returns official figures: for a cohort, England's by
-    column; for a cohort, area and levels, England's and the area's. `remarks` explains these.
+    `says` are sentences about the children in the data, formatted with the lines, the `first` and the `last` of them,
+    and the `lowest` and `highest` line whose first figure is shown; without enough lines for these, there are none.
+    `infer` concludes about children like these from all lines, and `infer_each` from an area and all councils
+    together, to which `with_targets` adds the distance from targets. `official` returns official figures: for a cohort,
+    England's by column; for a cohort, area and levels, England's and the area's. `remarks` explains these.
     """
 
     name: str
@@ -88,14 +87,19 @@ class Shape:
 
     def say(self, lines: Sequence[Line]) -> Sentences:
         """Return the sentences about the children in the data."""
+        return self.fill(self.says, lines)
+
+    def fill(self, texts: Sequence[str], lines: Sequence[Line]) -> Sentences:
+        """Return texts with what they say of the lines; none of them if too few figures are shown for their ends."""
         shown = sorted((line for line in lines if line.figures[0].value is not None), key=_get_first_value)
         # With one figure, the lowest and the highest would be the same line.
-        needed = sum(any(f"{{{end}." in each for each in self.says) for end in ("lowest", "highest"))
+        needed = sum(any(f"{{{end}." in each for each in texts) for end in ("lowest", "highest"))
         if len(shown) < needed:
             return ()
         # Not the last of `shown`: if figures are equal, `max` takes the first line, as `lowest` does.
         ends = {"lowest": shown[0], "highest": max(shown, key=_get_first_value)} if shown else {}
-        return tuple(each.format(*lines, **ends) for each in self.says)
+        # The first and the last line are cohorts in a chart over time.
+        return tuple(each.format(*lines, **ends, first=lines[0], last=lines[-1]) for each in texts)
 
 
 def _get_first_value(line: Line) -> float:
@@ -241,9 +245,13 @@ class Chart:
 
     @property
     def findings(self) -> Iterator[tuple[str, str, str]]:
-        """Cohort, code of the area (empty for all councils together) and text of every finding."""
+        """Cohort, code of the area (empty for all councils together) and text of every finding for the section.
+
+        A panel of another area has its finding in its own heading.
+        """
         for panel in self.panels:
-            yield panel.cohort, "" if panel.together or not panel.area else panel.area.code, panel.finding
+            if panel.together:
+                yield panel.cohort, "", panel.finding
             for line in panel.lines if self.shape.by_area else ():
                 yield panel.cohort, line.area.code, line.finding
 
@@ -384,7 +392,8 @@ def _build_series(area: Geography) -> Panel | None:
     scale = charts.fit_scale([each for line in lines for each in (line.figures[0], line.compared) if each])
     sentences = (f"{area.name}, official: {'; '.join(f'{line.label} {line.figures[0].text}' for line in lines)}.",)
     first, last = lines[0], lines[-1]
-    finding = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
+    change = f"{first.figures[0].text} in {first.label}, {last.figures[0].text} in {last.label}"
+    finding = f"Of children in {area.name}, {change} had a good level of development"
     return Panel(
         _SERIES, "", tuple(lines), scale, sentences, together=False, finding=finding, official=("England, official",)
     )

@@ -124,8 +124,8 @@ def said_of(panel: panels.Panel, kind: str) -> dict[str, str]:
     """Verdict by label, from the sentence about all of them."""
     text = " ".join(each.sentence for each in panel.inferred)
     found = dict.fromkeys((line.label for line in panel.lines), "cannot say")
-    for part in text.split("these would be ")[1:]:
-        labels = re.sub(r"\.( For (the others|children like these), .*)?$", "", part.partition(": ")[2])
+    for part in text.split("these, clearly ")[1:]:
+        labels = re.sub(r"\.( The others are .*| For children like .*)?$", "", part.partition(": ")[2])
         assert not re.search(rf"\d+ {kind}$", labels), "more are named than a sentence has room for"
         found |= dict.fromkeys(labels.split("; "), part.split(" ", 1)[0])
     return found
@@ -143,10 +143,9 @@ def test_every_place_has_one_verdict_on_a_council(answers: Answers) -> None:
     for name, verdict in verdicts.items():
         assert told[name] == verdict
         [concluded] = councils[name].inferred
-        assert ("the data cannot say" if verdict == "cannot say" else f": {verdict}, by more") in concluded.sentence
-        heading = {"ahead": f"{name} is ahead of all", "behind": f"{name} is behind all", "cannot say": ""}[verdict]
-        assert concluded.finding.startswith(heading)
-        assert bool(concluded.finding) == bool(heading)
+        assert ("too close to call" if verdict == "cannot say" else f" points {verdict} ") in concluded.sentence
+        heading = rf"{name} is ([\d.]+ points )?{verdict} (of )?all councils" if verdict != "cannot say" else ""
+        assert re.fullmatch(f"{heading} together" if heading else "", concluded.finding)
         outside = not funnel[name]["lower_limit"] <= funnel[name]["gld_percent"] <= funnel[name]["upper_limit"]
         assert outside == (verdict != "cannot say")
     for name in ("Halton", "Leeds"):
@@ -184,17 +183,19 @@ def test_every_place_has_one_verdict_on_groups(answers: Answers) -> None:
     }
     for row in answers.worked("Free school meal gap"):
         if row["is_certain"] is not None:
-            assert ("there would be a gap" in gaps[row["area_name"]]) == row["is_certain"]
+            assert ("too close to call" not in gaps[row["area_name"]]) == row["is_certain"]
     for row in answers.rows("FROM gld_differences_judged('Not eligible less eligible')"):
         if not (told := gaps.get(row["area_name"])):
             continue
-        assert ("there was one, by more than the noise" in told) == (row["more_than_noise"] in ("ahead", "behind"))
-        assert ("there would be a gap" in told) == (row["more_than_noise_and_chance"] in ("ahead", "behind"))
+        certain = row["more_than_noise_and_chance"] in ("ahead", "behind")
+        assert ("too close to call" not in told) == certain
+        assert ("there may have been none" in told) == (row["more_than_noise"] == "cannot say")
+        assert not (certain and row["more_than_noise"] == "cannot say")
     outcomes = {row["asq3_outcome"]: row for row in answers.worked("From the two-year review to school")}
     outcome = outcomes["Two or more domains below the cut-off"]
     told = " ".join(each.sentence for each in answers.panels["pathway", ""].inferred)
     assert (outcome["is_behind"] is None) == (not told)
-    assert bool(outcome["is_behind"]) == (": ahead, by more" in told)
+    assert bool(outcome["is_behind"]) == (" points ahead of " in told)
     for area, title in (("", "All councils against England"), ("Leeds", "By characteristic, beside official figures")):
         told_of = said_of(answers.panels["gld-by-group", area], "groups")
         for row in answers.worked(title):
