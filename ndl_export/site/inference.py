@@ -50,7 +50,7 @@ class Difference(NamedTuple):
 
     @property
     def in_heading(self) -> str:
-        """The published difference without its sign and with a space: `21.5 points `; empty if it has a flag.
+        """The published difference without its sign, followed by a space; empty if it has a flag.
 
         A figure with a flag is given with its interval, for which a heading has no room.
         """

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from playwright.sync_api import Browser
 
 from assets.catalogue.descriptions import ALLOWED
 from assets.catalogue.runs import BY, RELEASE, WHY
@@ -118,21 +119,31 @@ def test_pages_load_without_an_error(server: Server) -> None:
         "/assets/restricted/children?view=lineage&lineageScope=upstream",
     )
     with start_browser() as browser:
-        opened, said = [], list[str]()
         for path in paths:
-            page = browser.new_page(viewport={"width": 1500, "height": 1000})
-            page.on("pageerror", lambda error, path=path: said.append(f"{path}: {error}"))
-            page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
-            page.goto(server.url + path)
-            page.wait_for_load_state("networkidle")
-            opened.append(page)
-        page.wait_for_timeout(1500)
-        assert said == []
-        for page in opened:
-            text = page.inner_text("body")
+            said, text = _open_page(browser, server.url + path)
+            if said and all(each.endswith(_CUT_OFF) for each in said):
+                said, text = _open_page(browser, server.url + path)
+            assert said == [], path
             assert "An error occurred" not in text, text
             assert "PythonError" not in text, text
             assert not [word for word in IDENTIFIERS if word.lower() in text.lower()]
+
+
+_CUT_OFF = "Failed to fetch"
+"""What the browser says when a busy machine drops a connection. Such a page is opened once more."""
+
+
+def _open_page(browser: Browser, url: str) -> tuple[list[str], str]:
+    """Open a page on its own. Return the errors in the console or from the server, and the text of the page."""
+    page, said = browser.new_page(viewport={"width": 1500, "height": 1000}), list[str]()
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("response", lambda r: said.append(f"{r.status} {r.url}") if r.status >= 500 else None)
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1000)
+    text = page.inner_text("body")
+    page.close()
+    return said, text
 
 
 def test_a_backfill_of_all_councils_is_one_run(server: Server, site: Site) -> None:
