@@ -35,7 +35,7 @@ from privacy.estimation.intervals import Moments, Remembered, compute_published_
 from privacy.keys import KeyRing
 from privacy.linkage import missed
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NEAR as NEAR_CELLS
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NEAR as NEAR_CELLS, NUMBERED
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
 from privacy.linkage.review import (
@@ -235,6 +235,7 @@ def describe(frames: Frames, links: pd.DataFrame, cells: pd.DataFrame) -> pd.Dat
     told = cells.set_index("child_id").reindex(pupils.child_id).reset_index(drop=True)
     pupils["cell"] = told.cell.fillna(0).astype(int)
     pupils["joined"] = told.joined.fillna(0).astype(int)
+    pupils["numbered"] = told.numbered.fillna(0).astype(int)
     pupils["too_little"] = told.too_little.fillna(False).astype(bool)
     return pupils
 
@@ -256,15 +257,17 @@ def _add_characteristics(census: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tell_rates(name: str, linked: Linked) -> None:
-    p, counts = linked.pupils, linked.count_cells()
-    joins = np.bincount(p.joined, minlength=len(JOINS)).astype(float)
+    p = linked.pupils
+    counted = ((p.cell, CELLS), (p.joined, JOINS), (p.numbered, NUMBERED))
+    counts = [np.bincount(each, minlength=len(names)).astype(float) for each, names in counted]
+    evidence = missed.Evidence(*(missed.Counted(each, np.zeros_like(each)) for each in counts))
     seen = (p.found_health & p.found_setting, p.found_health & ~p.found_setting, p.found_setting & ~p.found_health)
     seen_by = np.array([*(float(each.sum()) for each in seen), float((~p.found_health & ~p.found_setting).sum())])
-    found, apart = missed.estimate_rates(counts, np.zeros(len(CELLS)), joins, np.zeros(len(JOINS)), seen_by)
+    found, apart = missed.estimate_rates(evidence, seen_by)
     lost, of = linked.of_rates
     deviations = np.sqrt(np.diag(found.covariance))
     lines = [*zip(RATES, lost, found.rates * of, deviations * of, strict=True)]
-    rows = joins[1:].sum()
+    rows = counts[1][1:].sum()
     not_found = float((p.census & ~p.found_census).sum())
     lines.append(("school census row not found", not_found, apart.share * rows, apart.deviation * rows))
     print(f"\n{name}: {len(linked.pupils):,} pupils\n")
@@ -436,6 +439,7 @@ def _build_table(linked: Linked, seed: int, prefix: str) -> pa.Table:
     columns[pupil.AGREEMENT.name] = np.array(CELLS)[p.cell]
     columns[pupil.DIFFERENCES.name] = np.array(KIND_OF)[p.cell]
     columns[pupil.CENSUS_JOIN.name] = np.array(JOINS)[p.joined]
+    columns[pupil.SHARED_NUMBER.name] = np.array(NUMBERED)[p.numbered]
     columns["council"] = p.council.to_numpy().astype(str)
     return pa.table({"child_id": np.arange(size), **columns})
 

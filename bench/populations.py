@@ -35,6 +35,7 @@ _SOUNDS = (
 _WRITTEN_OTHERWISE = 0.6
 """Share of the children of these groups whose names are different in their reviews."""
 _POSTCODES_MISSING = 0.1
+_MOST_NUMBERED = 0.5
 _FEW_NEITHER = 0.12
 """Share kept of the children known to no service, in the population in which these are few."""
 
@@ -47,6 +48,7 @@ def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str,
     """
     names = draw_public_names()
     world, extracts = partial(worlds.draw_world, names, children), partial(redrawn.draw_extracts, names, children)
+    hard_world, hard = partial(world, factor=worlds.HARD), partial(extracts, factor=redrawn.HARD)
     made: dict[str, Callable[[int], Frames]] = {
         "pilot": draw_synthetic,
         "pilot, few seen by neither": lambda seed: _remove_seen_by_neither(draw_synthetic(seed), seed),
@@ -59,10 +61,12 @@ def list_populations(children: int, folders: Mapping[str, Path]) -> Mapping[str,
         ),
         "independent": lambda seed: _draw_independent(children, seed),
         "world": world,
-        "world, hard": partial(world, factor=worlds.HARD),
+        "world, hard": hard_world,
+        "world, hard, some numbers": lambda seed: _add_numbers(hard_world(seed), seed),
         "world, errors go together": partial(world, together=worlds.TOGETHER),
         "redrawn": extracts,
-        "redrawn, hard": partial(extracts, factor=redrawn.HARD),
+        "redrawn, hard": hard,
+        "redrawn, hard, some numbers": lambda seed: _add_numbers(hard(seed), seed),
         "redrawn, errors go together": partial(extracts, factor=1.5, together=redrawn.TOGETHER),
     }
     for name, folder in folders.items():
@@ -148,6 +152,15 @@ def _remove_postcodes(frames: Frames, seed: int) -> Frames:
         )
         for source, frame in frames.items()
     }
+
+
+def _add_numbers(frames: Frames, seed: int) -> Frames:
+    """Give some records of settings the child's NHS number, as its review has it: a share drawn from 0 to a half."""
+    settings, reviews = frames["early_years_census"], frames["hv_reviews"].dropna(subset="nhs_number")
+    rng = np.random.default_rng(seed)
+    numbered = rng.random(len(settings)) < rng.uniform(0.0, _MOST_NUMBERED)
+    number = settings.child.map(reviews.drop_duplicates("child").set_index("child").nhs_number)
+    return {**frames, "early_years_census": settings.assign(nhs_number=number.where(numbered))}
 
 
 def select_two_year_reviews(frames: Frames) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from assets.pseudonymise.split_writer import build_payload_schema
 from ndl_export.tables import FAMILIES, health, model, parents, pupil
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
-from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NUMBERED
 from privacy.release.child_table import UNIT_COLUMN
 from sources.contracts import CONTRACTS
 from sources.contracts.sources import build_review_concern_sql, build_setting_days_sql
@@ -178,6 +178,7 @@ _DERIVATIONS: dict[str, dict[str, Derivation]] = {
         "linkage_agreement": Derivation(_label_by_number_sql("cell", CELLS), {}),
         "linkage_differences": Derivation(_label_by_number_sql("cell", KIND_OF), {}),
         "census_join": Derivation(_label_by_number_sql("joined", JOINS), {}),
+        "shared_nhs_number": Derivation(_label_by_number_sql("numbered", NUMBERED), {}),
     },
     "health": {
         "sex": _derive("hv_reviews", _SEX, "sex"),

@@ -20,6 +20,7 @@ from assets.home.processing_log import Processing, record
 from assets.intake import deliveries
 from assets.linkage import inputs, tokens
 from assets.linkage.children import build_confidential_tables
+from assets.linkage.dual_system import compute_bounds
 from assets.linkage.population_overlap import record_overlaps
 from assets.linkage.report import (
     coarsen_facts,
@@ -83,6 +84,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
             building.result()
         groups, weighted = count_links_by_group(tables["pupil"]), compute_weighted_rates(tables["pupil"])
         missed = estimate_missed_links(tables["pupil"])
+        missed["bounds"] = compute_bounds(tables["pupil"], staging / "links.parquet", children)
         shown = coarsen_facts({"cohort": store.cohort, **facts, **missed, "groups": groups, "weighted": weighted})
         (staging / "linkage.json").write_text(json.dumps(shown, indent=1), encoding="utf-8")
         (staging / "linkage.html").write_text(render(shown), encoding="utf-8")

@@ -82,21 +82,24 @@ def estimate_missed_links(children: Path) -> Facts:
             return np.array([[counts.get((group, each), 0.0) for each in attribute.categories] for group in groups])
 
         names: dict[str | None, list[str]] = {}
-        (cells,), (joins,), (dots,) = (count(each, "NULL") for each in (pupil.AGREEMENT, pupil.CENSUS_JOIN, pupil.DOTS))
+        counted = (pupil.AGREEMENT, pupil.CENSUS_JOIN, pupil.SHARED_NUMBER, pupil.DOTS)
+        (*evidence, dots) = (count(each, "NULL")[0] for each in counted)
         kinds = {column: count(pupil.DIFFERENCES, column) for column in _COMPARED}
     seen_by = [
         sum(dots[pupil.DOTS.categories.index(pupil.format_dots_category(seen, concern))] for concern in concerns)
         for seen, concerns in pupil.CONCERN_GIVEN_SEEN.items()
         if seen in (pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER)
     ]
-    seen, none = np.array(seen_by), np.zeros_like(cells)
-    found, _ = missed.estimate_rates(cells, none, joins, np.zeros_like(joins), seen)
+    seen, exact = np.array(seen_by), missed.Evidence(*(missed.Counted(each, np.zeros_like(each)) for each in evidence))
+    found, _ = missed.estimate_rates(exact, seen)
     lines: dict[str, dict[str, Any]] = {}
     for name, share, deviation in zip(LINKED_TO, found.compute_shares(), found.compute_share_deviations(), strict=True):
         limits = {"share": share, "lower": share - _Z * deviation, "upper": share + _Z * deviation}
         lines[name] = {what: round(max(value, 0.0), 3) for what, value in limits.items()} | {"groups": []}
     for column, topic in ((column, topic) for column, topic in _COMPARED.items() if names[column]):
-        factors = missed.estimate_factors(cells, none, kinds[column], np.zeros_like(kinds[column]), seen[:3]).values
+        factors = missed.estimate_factors(
+            *exact.agreement, kinds[column], np.zeros_like(kinds[column]), seen[:3]
+        ).values
         for line, own, rate in zip(lines.values(), factors[1:], found.rates[1:3], strict=True):
             shares = np.maximum(own * rate + factors[0] * found.rates[0], 0.0)
             ends = [
@@ -321,6 +324,7 @@ def render(report: Facts) -> str:
         by_source=by_source,
         most_moved=max(moves, default=None),
         too_many=missed.TOO_MANY,
+        seen_by=HEADLINE,
         scales={name: _build_share_scale([line[name] for line in report["groups"]]) for name in LINKED_TO},
         patterns_listed=PATTERNS_LISTED,
         patterns_drawn=_build_waterfalls(report["review_patterns"][:PATTERNS_DRAWN]),

@@ -120,8 +120,9 @@ class Linked:
         return self._estimate_missed(None)
 
     def _estimate_missed(self, reviewed: missed.Reviewed | None) -> missed.Missed:
-        counted = (*self._count(pupil.AGREEMENT.name), *self._count(pupil.CENSUS_JOIN.name))
-        return missed.estimate_rates(*counted, self._seen_by, reviewed)[0]
+        measured = (pupil.AGREEMENT, pupil.CENSUS_JOIN, pupil.SHARED_NUMBER)
+        evidence = missed.Evidence(*(missed.Counted(*self._count(each.name)) for each in measured))
+        return missed.estimate_rates(evidence, self._seen_by, reviewed)[0]
 
     @cached_property
     def children(self) -> Mapping[str, float]:

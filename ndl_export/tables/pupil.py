@@ -18,7 +18,7 @@ from ndl_export.tables.model import (
     build_axis,
     build_breakdowns,
 )
-from privacy.linkage.cells import CELLS, JOINS, KINDS
+from privacy.linkage.cells import CELLS, JOINS, KINDS, NUMBERED
 from sources.reference.code_lists import GOALS, IMD_INDEX, MAJOR_GROUPS, REVIEW_CODES, REVIEW_NAMES, TWO_YEAR_REVIEW
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
@@ -129,6 +129,8 @@ DIFFERENCES = Attribute("linkage_differences", "What differs between linked reco
 """The same in fewer categories, measured by council and by ethnic group."""
 CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS)
 """Measured to estimate how many census rows are not found; shown in no table."""
+SHARED_NUMBER = Attribute("shared_nhs_number", "Records linked by NHS number", NUMBERED)
+"""Measured to estimate missed links from children whose records are known to be of one child; shown in no table."""
 FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
 """Attributes that are all unknown for a child whose school census row was not found."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
@@ -411,7 +413,7 @@ FAMILY = model.Family(
     attributes=(
         *(SEX, FSM, ETHNIC, SEN, LANGUAGE, TERM, IMD, GLD, ASQ3, ENTITLEMENT, DOTS, FIRST_CONCERN),
         *REVIEWS.values(),
-        *(AGREEMENT, DIFFERENCES, CENSUS_JOIN),
+        *(AGREEMENT, DIFFERENCES, CENSUS_JOIN, SHARED_NUMBER),
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
     ),
@@ -442,11 +444,12 @@ FAMILY = model.Family(
     measured_apart=(
         ((AGREEMENT.name,), "linkage_error"),
         ((CENSUS_JOIN.name,), "linkage_error"),
+        ((SHARED_NUMBER.name,), "linkage_error"),
         # How often linked records differ in a council or group shows by what factor more links are missed there.
         ((model.COUNCIL, DIFFERENCES.name), "linkage_error_by_council"),
         ((ETHNIC.name, DIFFERENCES.name), "linkage_error_by_group"),
     ),
-    never_shown=frozenset((AGREEMENT.name, DIFFERENCES.name, CENSUS_JOIN.name)),
+    never_shown=frozenset((AGREEMENT.name, DIFFERENCES.name, CENSUS_JOIN.name, SHARED_NUMBER.name)),
     shared_totals=(
         *(
             model.SharedTotal(

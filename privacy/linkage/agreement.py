@@ -7,6 +7,7 @@ counts, `missed` estimates how often several fields differ at once. Counts are p
 """
 
 import re
+from collections.abc import Iterable
 
 import duckdb
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import cells, model
+from privacy.linkage.blocks import FREE_BITS
 from privacy.linkage.link import STEPS, THRESHOLD, Scored
 from privacy.linkage.rows import EVIDENCE, ROW, SAME_RECORD, select_first_rows_sql
 
@@ -53,17 +55,19 @@ class Agreement:
             unit, cell = _compute_cells(self._settings, reviews, step.children)
             con.register("cells", pa.table({"unit": unit, "cell": cell}))
             con.execute(f"CREATE TEMP TABLE near AS {_select_near_sql(step.children)}").fetchall()
+            con.execute(f"CREATE TEMP TABLE known_by_number AS {_select_numbered_sql(step.children)}").fetchall()
             self._found = con.sql(_FOUND).to_arrow_table()
             con.unregister("cells")
-            con.execute("DROP TABLE near").fetchall()
+            for table in ("near", "known_by_number"):
+                con.execute(f"DROP TABLE {table}").fetchall()
 
     def count_children(self, links: pa.Table) -> pa.Table:
-        """Return child_id, cell (index into `CELLS`), too_little and joined (index into `JOINS`).
+        """Return child_id, cell (index into `CELLS`), too_little, joined (into `JOINS`), numbered (into `NUMBERED`).
 
         `too_little`: no record of the child holds enough to be searched for, and no identifier linked another service's
-        record to it. `joined`: how the child's Profile was joined to the school census. Children at index 0 of both
-        lists are left out unless their pupils' records hold too little. `links` must come from the linkage that was
-        watched. Raises ValueError if no linkage was watched.
+        record to it. `joined`: how the child's Profile was joined to the school census. `numbered`: which
+        records share an NHS number. Children at index 0 of all lists are left out unless their pupils' records hold too
+        little. `links` must come from the linkage that was watched. Raises ValueError if no linkage was watched.
         """
         if self._found is None:
             raise ValueError("no linkage was watched")
@@ -97,22 +101,43 @@ SELECT unit, CASE WHEN NOT bool_or(coalesce(a.t_upn = b.t_upn, false)) THEN {cel
 """SQL: units that hold both a Profile row and a school census row."""
 _FOUND = f"""
 WITH known AS (
-    SELECT unit, cell, false AS too_little, 0 AS joined FROM cells
-     UNION ALL SELECT unit, cell, false, 0 FROM near
-     UNION ALL SELECT unit, 0, true, 0 FROM ({_TOO_LITTLE})
-     UNION ALL SELECT unit, 0, false, joined FROM ({_JOINED})
+    SELECT unit, cell, false AS too_little, 0 AS joined, 0 AS numbered FROM cells
+     UNION ALL SELECT unit, cell, false, 0, 0 FROM near
+     UNION ALL SELECT unit, 0, true, 0, 0 FROM ({_TOO_LITTLE})
+     UNION ALL SELECT unit, 0, false, joined, 0 FROM ({_JOINED})
+     UNION ALL SELECT unit, 0, false, 0, numbered FROM known_by_number
 )
 FROM known JOIN ({select_first_rows_sql("unit IN (SELECT unit FROM known)")}) USING (unit)
 """
-"""SQL: the cell, too_little and joined of each unit, with its first row."""
+"""SQL: the cell, too_little, joined and numbered of each unit, with its first row."""
 _CHILDREN = f"""
 WITH of_pupils AS (
     SELECT child_id FROM links GROUP BY child_id HAVING bool_and(source IN ('eyfsp', 'school_census'))
 )
 SELECT child_id, max(cell)::UTINYINT AS cell, bool_or(too_little) AND child_id IN (FROM of_pupils) AS too_little,
-       max(joined)::UTINYINT AS joined
+       max(joined)::UTINYINT AS joined, max(numbered)::UTINYINT AS numbered
   FROM found JOIN links USING ({", ".join(ROW)}) GROUP BY child_id ORDER BY child_id
 """
+
+
+_MERGED = """
+    merged AS (
+        SELECT pattern, coalesce(unit_l, unit) AS unit
+          FROM units LEFT JOIN (SELECT unit_l, unit_r FROM decided WHERE kept) ON unit = unit_r
+    )"""
+"""SQL: the units after a step after which nothing is merged, as a common table (pattern, unit)."""
+
+
+def _build_weight_sql(children: int, comparisons: Iterable[str]) -> tuple[str, str]:
+    """Return SQL for the columns of the patterns l and r that these comparisons need, and for the weight of a pair."""
+    weights, names = [str(model.convert_to_bits(model.compute_prior(children)))], set[str]()
+    for name, level in zip(model.LEVELS, model.list_level_sql(model.build_splink_settings(children)), strict=True):
+        if name in comparisons:
+            # In the order of the levels' SQL: nothing to compare, then from the strongest to the weakest.
+            bits = [0.0, *reversed([*model.list_weights(name, children).values()][:-1])]
+            weights.append(f"{bits}[coalesce({level}, {len(bits) - 1}) + 1]")
+            names |= set(COMPARED_COLUMN.findall(level))
+    return ", ".join(f"{name[-1]}.{name[:-2]} AS {name}" for name in sorted(names)), " + ".join(weights)
 
 
 def build_weighed_sql(children: int) -> str:
@@ -121,19 +146,9 @@ def build_weighed_sql(children: int) -> str:
     `merged` (pattern, unit) are the units after the step, `known` (unit, pupil, setting, review) whose records each
     has, and `weighed` (unit_l, unit_r, weight) the pairs of a pupil and a unit without a pupil that share a token.
     """
-    weights, names = [], set[str]()
-    for name, level in zip(model.LEVELS, model.list_level_sql(model.build_splink_settings(children)), strict=True):
-        # In the order of the levels' SQL: nothing to compare, then from the strongest to the weakest.
-        bits = [0.0, *reversed([*model.list_weights(name, children).values()][:-1])]
-        weights.append(f"{bits}[coalesce({level}, {len(bits) - 1}) + 1]")
-        names |= set(COMPARED_COLUMN.findall(level))
-    columns = ", ".join(f"{name[-1]}.{name[:-2]} AS {name}" for name in sorted(names))
-    weight = " + ".join([str(model.convert_to_bits(model.compute_prior(children))), *weights])
+    columns, weight = _build_weight_sql(children, model.LEVELS)
     return f"""
-    merged AS (
-        SELECT pattern, coalesce(unit_l, unit) AS unit
-          FROM units LEFT JOIN (SELECT unit_l, unit_r FROM decided WHERE kept) ON unit = unit_r
-    ), known AS (
+    {_MERGED}, known AS (
         SELECT unit, bool_or(source = 'eyfsp') AS pupil, bool_or(source = 'early_years_census') AS setting,
                bool_or(source = 'hv_reviews') AS review
           FROM rows JOIN merged USING (pattern) GROUP BY unit
@@ -149,6 +164,40 @@ def build_weighed_sql(children: int) -> str:
           FROM (SELECT unit_l, unit_r, {columns} FROM pairs
                   JOIN patterns l ON l.pattern = pattern_l JOIN patterns r ON r.pattern = pattern_r)
     )"""
+
+
+def _select_numbered_sql(children: int) -> str:
+    """Return SQL: the units in which services share an NHS number, with `numbered` (index into `NUMBERED`).
+
+    A record is alike if it would be linked to a record of any other service in its unit without NHS numbers.
+    """
+    columns, weight = _build_weight_sql(children, [name for name in model.LEVELS if name != "nhs_number"])
+    with_review, with_setting, with_both, of_services = range(1, len(cells.NUMBERED), 2)
+    return f"""
+    WITH {_MERGED}, of_units AS (SELECT unit, pattern, service, t_nhs FROM patterns JOIN merged USING (pattern)),
+    pairs AS (
+        SELECT unit, l.pattern AS pattern_l, r.pattern AS pattern_r, coalesce(l.t_nhs = r.t_nhs, false) AS one_number,
+               {_build_any_of_sql("education")} AS of_pupil, {_build_any_of_sql("health")} AS of_review,
+               {_build_any_of_sql("settings")} AS of_setting
+          FROM of_units l JOIN of_units r USING (unit) WHERE l.service < r.service
+         QUALIFY bool_or(one_number) OVER (PARTITION BY unit)
+    ), compared AS (
+        SELECT * EXCLUDE (pattern_l, pattern_r), {weight} + {FREE_BITS} >= 0 AS alike
+          FROM (SELECT pairs.*, {columns} FROM pairs
+                  JOIN patterns l ON l.pattern = pattern_l JOIN patterns r ON r.pattern = pattern_r)
+    )
+    SELECT unit, bool_or(one_number AND of_pupil AND of_review) AS review,
+           bool_or(one_number AND of_pupil AND of_setting) AS setting,
+           (review OR NOT setting) AND NOT bool_or(alike AND of_review)
+           OR setting AND NOT bool_or(alike AND of_setting) AS unlike,
+           CASE WHEN review AND setting THEN {with_both} WHEN setting THEN {with_setting}
+                WHEN review THEN {with_review} ELSE {of_services} END + unlike::INTEGER AS numbered
+      FROM compared GROUP BY unit
+    """
+
+
+def _build_any_of_sql(service: str) -> str:
+    return f"'{service}' IN (l.service, r.service)"
 
 
 def _select_near_sql(children: int) -> str:

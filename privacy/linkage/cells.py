@@ -107,3 +107,17 @@ NOT_JOINED, ONE_UPN_SAME, ONE_UPN_DIFFERS, WITHOUT_UPN = JOINS = (
     "joined without a permanent UPN in common",
 )
 """How a child's Profile was joined to its school census row, in the order used by `Agreement.count_children`."""
+
+ALIKE, UNLIKE = "linked without it too", "linked by it alone"
+NUMBERED_BY = (
+    "the pupil and the review",
+    "the pupil and the setting's record",
+    "the pupil and the records of both services",
+    "the setting's record and the review",
+)
+NUMBERED = (
+    "no NHS number in common",
+    *(f"NHS number of {records}, {linked}" for records in NUMBERED_BY for linked in (ALIKE, UNLIKE)),
+)
+"""Which records of a child share an NHS number, and whether each record of a service that shares the pupil's would be
+linked to the child without it, or the review that shares a setting's. In the order of `Agreement.count_children`."""

@@ -1,9 +1,10 @@
 """Estimates how often links are missed: overall, for pupils whose census row was not found, and by council or group.
 
-Two sources are combined. `estimate_missed` is a prior that knows only how the linked records differ, and may be several
-times too high or too low. `add_near` counts the missed links themselves: records without a pupil that are near a pupil
-without such a record. `cells.NEAR_BY_CHANCE` shows how many are near by chance, and `VISIBLE` how many missed links are
-too far apart to be near. Nothing is assumed about which errors go together.
+Several sources are combined. `estimate_missed` is a prior that knows only how the linked records differ, and may be
+several times too high or too low. `add_near` counts the missed links themselves: records without a pupil that are near
+a pupil without such a record. `cells.NEAR_BY_CHANCE` shows how many are near by chance, and `VISIBLE` how many missed
+links are too far apart to be near. Records that share an NHS number are of one child whatever else they say
+(`cells.NUMBERED`). Nothing is assumed about which errors go together.
 
 The prior. Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any
 record, independently of the other fields. How often each differs, and in whose record, follows from the children in
@@ -18,10 +19,21 @@ The count. Let M be the links missed, in the order of `RATES`, and y the pupils 
 chance: the share of pupils linked to both services for whom a further record is near, of the pupils not linked. With
 v the share of a service's missed links that are near, and w that of pupils missed by both for whom records of both are,
 
-    E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w) M0,  E y4 = v2 M4 + (v2 - w) M0.
+    E y0 = w M0,  E y1 = v1 M1,  E y2 = v2 M2,  E y3 = v1 M3 + (v1 - w)+ M0,  E y4 = v2 M4 + (v2 - w)+ M0.
 
-v falls as more is missed (`VISIBLE`). Both sources are combined by `privacy.estimation.update`, which trusts the prior
+v falls as more is missed (`VISIBLE`). All sources are combined by `privacy.estimation.update`, which trusts the prior
 less if they disagree. The prior is off by a factor, so it is also trusted less the more links are missed (`EXCESS_SD`).
+
+Numbers. Of the children whose records share a number, let U be those that would not be linked without it, and A the
+others. Of L links without a number, U / A times as many are missed. Where the pupil's number is that of the review, of
+the setting's record, or of both, and where the review shares the setting's number alone,
+
+    E L1 U1 / A1 = M0 + M1 + M3,  E L2 U2 / A2 = M0 + M2 + M4,  E L3 U3 / A3 = M0 + M1 + M2,  E L4 U4 / A4 = M1.
+
+The last says nothing of settings, because a review that shares the number of a missed record is lost with it.
+
+One service alone. Records of children seen by one service differ about as often as those of children seen by both
+(`ALONE`), but nothing else can find them.
 
 The review. A clerical review (`privacy.linkage.review`) draws pupils near a record (at a lower weight) and others. With
 k the share of the links missed that are not near but near at the lower weight, and f the share that reviewers find,
@@ -39,6 +51,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import block_diag
 
 from privacy.estimation.update import update_estimate
 from privacy.linkage import cells
@@ -98,11 +111,24 @@ _FAR_VISIBLE = 0.2
 VISIBLE = (1.41, 0.15)
 """a and b: the share of a service's missed links that are near is exp(-a) / u ** b, u being the near per child. b is
 fixed: fitted without one hand's populations it is 0.05 to 0.22, and says less of that hand's (`bench.missed_links`)."""
-VISIBLE_BOTH = 0.7
-"""Of children missed by both services and near one, the share near both, relative to the smaller of their shares."""
+VISIBLE_BOTH, VISIBLE_BOTH_SD = 1.3, 0.2
+"""Of children missed by both services, the share near both, relative to the smaller of the shares of missed links that
+are near, and its standard deviation: 1.2 to 1.6 in populations in which 20 or more are missed by both. It is above 1
+because their records are linked to one another, and are near if one of them is; hardly any is near one alone."""
+_MOST_VISIBLE = 0.95
 VISIBLE_SD = 0.3
 """Standard deviation of these shares in other populations, relative to them: 0.2 in those of the bench, but 0.4 where
 errors of one child go together."""
+UNLIKE, UNLIKE_SD = 1.0, 0.35
+"""Links that would be missed without a number, relative to those missed of as many without one, and its standard
+deviation: services and councils that hold numbers may be more or less careful than others."""
+_MISSED_OF_NUMBERED = np.array([[1, 1, 0, 1, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0], [0, 1, 0, 0, 0]])
+"""The links missed, by rate, that records known by number tell of, in the order of `cells.NUMBERED_BY`."""
+_ENOUGH = 5.0
+"""A number of children counts as known from this many standard deviations of its noise on."""
+ALONE, ALONE_SD = 1.1, 0.5
+"""Share of links missed of children seen by one service, relative to the share of the same service's links missed of
+children seen by both, and its standard deviation relative to that share."""
 WIDER, WIDER_SD = 0.35, 0.2
 """Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
 SEARCHED, SEARCHED_SD = 0.94, 0.05
@@ -219,16 +245,30 @@ class Reviewed(NamedTuple):
     chances: Array
 
 
-def add_near(
-    prior: Missed, counts: Array, variances: Array, seen_by: Array, reviewed: Reviewed | None = None
-) -> Missed:
-    """Return the rates after the pupils in `cells.NEAR` are counted, and after a clerical review.
+class Counted(NamedTuple):
+    """Noisy numbers of children, and the variance of the noise in each."""
 
-    `counts` and `variances` are as in `estimate_missed`; `seen_by` (4,) are the children found to be seen by both
-    services, the health visitor only, a setting only, and neither.
+    counts: Array
+    variances: Array
+
+
+class Evidence(NamedTuple):
+    """What a release measures to estimate the rates: children in each of `CELLS`, `JOINS` and `NUMBERED`."""
+
+    agreement: Counted
+    joins: Counted
+    numbered: Counted
+
+
+def add_near(prior: Missed, evidence: Evidence, seen_by: Array, reviewed: Reviewed | None = None) -> Missed:
+    """Return the rates after the pupils in `cells.NEAR` are counted, after records known by number, and after a
+    clerical review.
+
+    `seen_by` (4,) are the children found to be seen by both services, the health visitor only, a setting only, and
+    neither.
     """
     found = np.maximum(seen_by, 1.0)
-    counted, noise, with_review = count_net(counts, variances, found)
+    counted, noise, with_review = count_net(*evidence.agreement, found)
     visible = _compute_visible(counted, found.sum())
     drawn = np.zeros(len(counted))
     if reviewed:
@@ -245,6 +285,12 @@ def add_near(
     of_both = np.hstack([np.eye(len(RATES)), np.eye(len(RATES))])
     shown = np.concatenate([_show(visible), _show(_FAR_VISIBLE * visible)], axis=2)[:, : len(counted)]
     shown[:, :, [0, 1, 3, 5, 6, 8]] /= with_review
+    of_service = np.arange(len(counted)) % len(RATES)
+    numbered, of_numbered, per_child = _count_unlike(evidence.numbered, found)
+    shown = _show_numbered(shown)
+    counted, drawn = np.concatenate([counted, numbered]), np.concatenate([drawn, per_child])
+    noise = block_diag(noise, np.diag(of_numbered))
+    of_service = np.concatenate([of_service, len(RATES) + np.arange(len(numbered))])
     before, none = np.concatenate([prior.rates - prior.far, prior.far]), np.zeros_like(prior.covariance)
     spread = np.block([[prior.covariance - prior.far_covariance, none], [none, prior.far_covariance]])
     rates, covariance = before, spread
@@ -252,12 +298,55 @@ def add_near(
         expected, *off = shown * np.tile(_compute_true(found, of_both @ rates), 2)
         likely = np.diag(drawn * np.maximum(expected @ rates, 0.0))
         for each in off:
-            likely += _share_half(each @ np.maximum(rates, 0.0), np.arange(len(counted)) % len(RATES))
+            likely += _share_half(each @ np.maximum(rates, 0.0), of_service)
+        alone, of_alone = _compare_alone(of_both @ rates)
         wider = spread.copy()
         wider[: len(RATES), : len(RATES)] += _share_half(EXCESS_SD * np.maximum(of_both @ rates - prior.rates, 0.0))
-        rates, covariance = update_estimate(before, wider, expected, counted, noise + likely)
+        rates, covariance = update_estimate(
+            before,
+            wider,
+            np.vstack([expected, alone @ of_both]),
+            np.concatenate([counted, np.zeros(len(alone))]),
+            block_diag(noise + likely, np.diag(of_alone)),
+        )
     covariance = of_both @ covariance @ of_both.T
     return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+
+
+def _count_unlike(numbered: Counted, found: Array) -> tuple[Array, Array, Array]:
+    """Return the links missed according to the records known by number, by `cells.NUMBERED_BY`, with the variance of
+    the noise in each, and how many links one child stands for."""
+    (alike, unlike), (of_alike, of_unlike) = (np.stack([each[1::2], each[2::2]]) for each in numbered)
+    of_review, of_setting, of_both, of_services = np.maximum(alike + unlike, 0.0)
+    both, visitor, setting, _ = found
+    links = [
+        both + visitor - of_review - of_both - of_services,
+        both + setting - of_setting - of_both,
+        both - of_both - of_services,
+        both - of_both - of_services,
+    ]
+    alike = np.maximum(alike, 1.0 + _ENOUGH * np.sqrt(of_alike))
+    per_child = np.maximum(links, 1.0) / alike
+    # Where no child is unlike, one might be.
+    noise = per_child**2 * (1.0 + of_unlike + (unlike / alike) ** 2 * of_alike)
+    return per_child * unlike, noise, per_child
+
+
+def _show_numbered(shown: Array) -> Array:
+    """Return what is `shown` with the tallies of `_count_unlike`, and how far these may be off, added."""
+    sources, tallies, rates = shown.shape
+    every = np.zeros((sources + 1, tallies + len(_MISSED_OF_NUMBERED), rates))
+    every[:sources, :tallies] = shown
+    every[[0, -1], tallies:] = np.multiply.outer([UNLIKE, UNLIKE_SD], np.tile(_MISSED_OF_NUMBERED, 2))
+    return every
+
+
+def _compare_alone(rates: Array) -> tuple[Array, Array]:
+    """Return what of the rates is 0 if children seen by one service are missed as often as `ALONE` says: (2, rates),
+    and its variances."""
+    of_both = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]])
+    alone = np.eye(len(RATES))[3:] - ALONE * of_both
+    return alone, (ALONE_SD * np.maximum(of_both @ rates, USUAL[3:])) ** 2
 
 
 def _show(visible: Array) -> Array:
@@ -267,11 +356,13 @@ def _show(visible: Array) -> Array:
     """
     near, every, none = np.diag(visible.sum(axis=0)), np.eye(len(RATES)), np.zeros_like(visible)
     wider = near + WIDER * (every - near)
+    both = VISIBLE_BOTH_SD / VISIBLE_BOTH * np.outer([1, 0, 0, 0, 0], visible[0])
     of_visible, of_wider = VISIBLE_SD * SEARCHED * (1 - WIDER) * near, WIDER_SD * SEARCHED * (every - near)
     return np.stack(
         [
             np.vstack([visible, SEARCHED * wider, SEARCHED * (every - wider)]),
             np.vstack([VISIBLE_SD * visible, of_visible, -of_visible]),
+            np.vstack([both, none, none]),
             np.vstack([none, of_wider, -of_wider]),
             np.vstack([none, SEARCHED_SD * wider, SEARCHED_SD * (every - wider)]),
         ]
@@ -300,9 +391,9 @@ def _compute_visible(net: Array, children: float) -> Array:
     of_service = np.array([net[0] + net[1] + net[3], net[0] + net[2] + net[4]])
     per_child = np.maximum(of_service, _LEAST_NEAR) / children
     review, setting = np.clip(np.exp(-VISIBLE[0]) / per_child ** VISIBLE[1], *_VISIBLE_RANGE)
-    both = VISIBLE_BOTH * min(review, setting)
+    both = min(VISIBLE_BOTH * min(review, setting), _MOST_VISIBLE)
     visible: Array = np.diag([both, review, setting, review, setting])
-    visible[3:, 0] = review - both, setting - both
+    visible[3:, 0] = max(review - both, 0.0), max(setting - both, 0.0)
     return visible
 
 
@@ -461,18 +552,11 @@ def estimate_unjoined(counts: Array, variances: Array) -> Unjoined:
     return Unjoined(round(missed / rows, _DECIMALS), round(float(np.sqrt(off**2 + noise + missed)) / rows, _DECIMALS))
 
 
-def estimate_rates(
-    counts: Array,
-    variances: Array,
-    joins: Array,
-    join_variances: Array,
-    seen_by: Array,
-    reviewed: Reviewed | None = None,
-) -> tuple[Missed, Unjoined]:
-    """Estimate the rates from all there is: `counts` by `CELLS`, `joins` by `JOINS`, and the rest as in `add_near`."""
-    prior, apart = estimate_missed(counts, variances), estimate_unjoined(joins, join_variances)
+def estimate_rates(evidence: Evidence, seen_by: Array, reviewed: Reviewed | None = None) -> tuple[Missed, Unjoined]:
+    """Estimate the rates from all there is; `seen_by` and `reviewed` are as in `add_near`."""
+    prior, apart = estimate_missed(*evidence.agreement), estimate_unjoined(*evidence.joins)
     prior = replace(prior, rates=prior.rates + apart.rates, covariance=prior.covariance + apart.covariance)
-    return add_near(prior, counts, variances, seen_by, reviewed), apart
+    return add_near(prior, evidence, seen_by, reviewed), apart
 
 
 SERVICES = ("both at once", "review", "setting")

@@ -9,10 +9,11 @@ import pytest
 
 from privacy.keys import KeyRing
 from privacy.linkage.agreement import Agreement
-from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_LINKED, SEVERAL, Differs
+from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_LINKED, NUMBERED, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import estimate_missed
 from tests.support.daily import mark_slow_after
+from tests.support.extracts import make_nhs_number
 from tests.support.linkage import stress
 from tests.support.linkage.populations import Frames, tokenise_frames
 
@@ -45,8 +46,8 @@ def linked(keys: KeyRing) -> Linked:
 def link_rows(linked: Linked, rows: dict[str, dict[str, Any]]) -> pd.Series:
     """The facts of a child's Profile row, linked with rows that differ in this from the child."""
     found = linked({source: pd.DataFrame([CHILD | row | {"row_key": 1}]) for source, row in rows.items()})
-    known = found[found.source == "eyfsp"].fillna({"cell": 0, "joined": 0, "too_little": False})
-    return known.astype({"cell": int, "joined": int, "too_little": bool}).iloc[0]
+    known = found[found.source == "eyfsp"].fillna({"cell": 0, "joined": 0, "numbered": 0, "too_little": False})
+    return known.astype({"cell": int, "joined": int, "numbered": int, "too_little": bool}).iloc[0]
 
 
 def differs(field: str, record: str, *sizes: str) -> set[str]:
@@ -97,6 +98,37 @@ ONE_UPN, OTHER_UPN = (str(each) for each in stress.make_upns(np.array([1, 2])))
 def test_how_a_census_row_was_found(linked: Linked, census: dict[str, str] | None, joined: int) -> None:
     rows = {"eyfsp": {"upn": ONE_UPN}} | ({} if census is None else {"school_census": census})
     assert JOINS[link_rows(linked, rows).joined] == JOINS[joined]
+
+
+NUMBER = {"nhs_number": make_nhs_number(1)}
+COMMON, ELSEWHERE = {"surname": "Smith", "forename": "Amelia"}, {"surname": "Jones", "postcode": "M1 4BT"}
+"""A record of a child with this name at another address under another surname is too unlike to be linked."""
+
+
+@pytest.mark.parametrize(
+    ("pupil", "review", "setting", "expected"),
+    mark_slow_after(
+        3,
+        [
+            (NUMBER, NUMBER, {}, 1),
+            (NUMBER, NUMBER | ELSEWHERE, None, 2),
+            ({}, NUMBER | ELSEWHERE, NUMBER, 8),
+            ({}, NUMBER, {}, 0),
+            (NUMBER, {}, NUMBER, 3),
+            (NUMBER, {}, NUMBER | ELSEWHERE, 4),
+            ({}, NUMBER, NUMBER, 7),
+            ({}, NUMBER, NUMBER | ELSEWHERE, 0),
+            (NUMBER, NUMBER, NUMBER, 5),
+            (NUMBER, NUMBER, NUMBER | ELSEWHERE, 6),
+        ],
+    ),
+)
+def test_records_known_by_number_are_alike_or_not(
+    linked: Linked, pupil: dict[str, str], review: dict[str, str], setting: dict[str, str] | None, expected: int
+) -> None:
+    rows = {"eyfsp": pupil, "hv_reviews": review} | ({} if setting is None else {"early_years_census": setting})
+    found = link_rows(linked, {source: COMMON | row for source, row in rows.items()})
+    assert NUMBERED[found.numbered] == NUMBERED[expected]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import binomtest
 
 from assets.home.paths import Home
+from assets.linkage.dual_system import SEEN_BY, compute_bounds
 from assets.linkage.report import (
     JOINTLY,
     coarsen_facts,
@@ -98,6 +99,41 @@ def test_weighting_and_rates_by_hand(tmp_path: Path) -> None:
     assert found["Sex", "Unknown"]["children"] == 0
 
 
+def test_bounds_on_neither_by_hand(tmp_path: Path) -> None:
+    """Of 1,000 pupils 700 are linked to both services, 60 of them by a weak link to a setting, 100 to each alone.
+
+    Of 50 reviews and 20 settings' records without a pupil, none could have moved a child out of "Neither" but by a
+    missed link. 100 x 100 / 700 children would be seen by neither if the services saw children independently.
+    """
+    seen = [(1.0, 0.7)] * 60 + [(1.0, 1.0)] * 640 + [(1.0, None)] * 100 + [(None, 1.0)] * 100 + [(None, None)] * 100
+    rows, links = [], []
+    for number, (review, setting) in enumerate(seen):
+        rows.append(
+            {
+                "child_id": str(number),
+                "asq3": MISSED if review is None else LINKED,
+                "entitlement": pupil.NOT_LINKED_TO_SETTING if setting is None else pupil.ENTITLEMENT.categories[0],
+            }
+        )
+        links += [(str(number), "eyfsp", 1.0), (str(number), "hv_reviews", review)]
+        links.append((str(number), "early_years_census", setting))
+    links += [(f"review {n}", "hv_reviews", 1.0) for n in range(50)]
+    links += [(f"setting {n}", "early_years_census", 1.0) for n in range(20)]
+    known = [link for link in links if link[2] is not None]
+    columns = ("child_id", "source", "match_probability")
+    path = tmp_path / "links.parquet"
+    pq.write_table(pa.table(dict(zip(columns, map(list, zip(*known, strict=True)), strict=True))), path)
+    bounds = compute_bounds(_children(tmp_path, rows), path, 1_250)
+    weak, strong, strongest = bounds["by_threshold"]
+    shares = [weak[name] for name in SEEN_BY]
+    assert shares == [0.7, 0.1, 0.1, 0.1]
+    assert [strong[name] for name in SEEN_BY] == [strongest[name] for name in SEEN_BY] == [0.64, 0.16, 0.1, 0.1]
+    assert (weak["independent"], strong["independent"]) == (0.01, 0.02)
+    assert bounds["without_a_pupil"] == {"review": 0.05, "setting": 0.02}
+    assert bounds["neither_at_least"] == 0.03
+    assert bounds["of_published"] == 0.8
+
+
 def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -> None:
     """Three reviews lose all but a surname and sex, two all but common names; two pupils have one UPN."""
     frames = stress.draw_extracts(600, seed=2)
@@ -141,7 +177,18 @@ def test_is_what_the_facts_give_self_contained_and_readable_by_everyone(page: st
     assert render(coarsen_facts(facts)) == page
     report_pages.check_asks_nothing_of_the_network(page)
     report_pages.check_can_be_read_by_everyone(page)
-    for anchor in ("steps", "false", "thresholds", "groups", "weighted", "unlinkable", "review", "weights", "examples"):
+    for anchor in (
+        "steps",
+        "false",
+        "thresholds",
+        "bounds",
+        "groups",
+        "weighted",
+        "unlinkable",
+        "review",
+        "weights",
+        "examples",
+    ):
         assert f'<summary><h2 id="{anchor}">' in page
     text = "".join(report_pages.parse_page(page).itertext())
     assert all(level in text for levels in model.LEVELS.values() for level in levels)

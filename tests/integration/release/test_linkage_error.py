@@ -14,7 +14,7 @@ from ndl_export.bundle.checks import find_table_faults
 from ndl_export.tables import model, pupil
 from ndl_export.tables.schema import Flag
 from privacy.estimation.estimates import Estimates, build_estimates
-from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NEAR, NOT_BOTH, Differs
+from privacy.linkage.cells import ALL_AGREE, CELLS, JOINS, KIND_OF, NAMES, NEAR, NOT_BOTH, NUMBERED, Differs
 from privacy.linkage.missed import RATES, TOO_MANY
 from privacy.release import child_table, mechanism, policy, statement
 from privacy.release.plan import Plan
@@ -59,6 +59,7 @@ def children(of_asian: float = 0.0, without_upn: float = 0.01, near: float = 0.0
     columns["entitlement"] = np.full(CHILDREN, "Taken")
     joins = (0.02, 0.85 - without_upn, 0.13, without_upn)
     columns[pupil.CENSUS_JOIN.name] = rng.choice(np.array(JOINS), CHILDREN, p=joins)
+    columns[pupil.SHARED_NUMBER.name] = np.full(CHILDREN, NUMBERED[0])
     return pa.table({"child_id": np.arange(CHILDREN), "council": rng.choice(np.array(COUNCILS), CHILDREN), **columns})
 
 

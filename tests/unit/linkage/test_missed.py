@@ -5,7 +5,20 @@ import pytest
 from hypothesis import given, strategies as st
 
 from privacy.linkage import cells, missed
-from privacy.linkage.cells import ALL_AGREE, CELLS, COMPARED, DIFFERS, JOINS, KIND_OF, KINDS, NAMES, ONE_DIFFERS, SIZES
+from privacy.linkage.cells import (
+    ALL_AGREE,
+    CELLS,
+    COMPARED,
+    DIFFERS,
+    JOINS,
+    KIND_OF,
+    KINDS,
+    NAMES,
+    NUMBERED,
+    ONE_DIFFERS,
+    SIZES,
+)
+from privacy.linkage.missed import Counted, Evidence
 from tests.support.daily import limit_examples
 
 CHILDREN = 20_000.0
@@ -140,6 +153,15 @@ SEEN = np.array([CHILDREN, 2_400.0, 1_800.0, 300.0])
 """Children found to be seen by both services, the health visitor only, a setting only, and neither."""
 
 
+NO_NUMBERS = Counted(np.zeros(len(NUMBERED)), np.zeros(len(NUMBERED)))
+
+
+def add_near(counts: np.ndarray, noise: np.ndarray, numbered: Counted = NO_NUMBERS) -> missed.Missed:
+    """The rates of a cohort with these cells, before and after records known by number are counted."""
+    evidence = Evidence(Counted(counts, noise), Counted(JOINED, SURE), numbered)
+    return missed.add_near(missed.estimate_missed(counts, noise), evidence, SEEN)
+
+
 def count_near(lost: np.ndarray, by_chance: float = 0.0) -> np.ndarray:
     """Counts if `lost` links are missed, by rate, and this share of pupils has a record near by chance."""
     found = count({name_cell("postcode", VISITOR): 400.0, name_cell("forename", VISITOR, "near"): 300.0})
@@ -164,8 +186,7 @@ def test_missed_links_that_are_near_are_counted_whatever_errors_go_together(
     """The prior expects hardly any: the fields differ in few records, and never two at once."""
     truth = np.array(lost, float)
     counts, noise = count_near(truth, by_chance), np.full(len(CELLS), 11.0**2)
-    prior = missed.estimate_missed(counts, noise)
-    found = missed.add_near(prior, counts, noise, SEEN)
+    found = add_near(counts, noise)
     children = missed._compute_true(SEEN, found.rates)
     deviation = np.sqrt(np.diag(found.covariance)) * children
     assert np.all(np.abs(found.rates * children - truth) < 2.5 * deviation)
@@ -173,12 +194,33 @@ def test_missed_links_that_are_near_are_counted_whatever_errors_go_together(
         assert (found.rates * children)[some].sum() == pytest.approx(truth[some].sum(), rel=0.25, abs=20)
 
 
+@pytest.mark.parametrize(
+    "known", [1, 3, 5, 7], ids=["reviews", "settings' records", "records of both", "reviews by settings"]
+)
+def test_records_known_by_number_say_how_many_others_are_missed(known: int) -> None:
+    """Three times as many links are missed as near records show; of 4,000 known by number so many are unlike."""
+    truth, noise = np.array([60.0, 1_200.0, 900.0, 120.0, 90.0]), np.full(len(CELLS), 11.0**2)
+    counts = count_near(truth / 3)
+    of = {1: [0, 1, 3], 3: [0, 2, 4], 5: [0, 1, 2], 7: [1]}[known]
+    numbered, unlike = np.zeros(len(NUMBERED)), 4_000 * truth[of].sum() / (SEEN[0] + truth[of].sum())
+    numbered[known : known + 2] = 4_000 - unlike, unlike
+    few = numbered / 100
+    before, after, hardly = (
+        add_near(counts, noise, Counted(each, np.full(len(NUMBERED), 11.0**2)))
+        for each in (np.zeros(len(NUMBERED)), numbered, few)
+    )
+    children = missed._compute_true(SEEN, after.rates)
+    gain = (after.rates - before.rates) * children
+    assert gain[of].sum() > 0.2 * (truth - before.rates * children)[of].sum()
+    assert hardly.rates == pytest.approx(before.rates, rel=0.05, abs=1e-4)
+
+
 @limit_examples(30)
 @given(st.lists(st.floats(-60, 2_000), min_size=11, max_size=11))
 def test_whatever_the_noise_makes_of_what_is_near_the_covariance_is_one(near: list[float]) -> None:
     counts, noise = count({name_cell("postcode", VISITOR): 400.0}), np.full(len(CELLS), 11.0**2)
     counts[-len(near) :] = near
-    found = missed.add_near(missed.estimate_missed(counts, noise), counts, noise, SEEN)
+    found = add_near(counts, noise)
     assert np.all(np.isfinite(found.rates))
     assert np.linalg.eigvalsh(found.covariance).min() > -1e-12
 

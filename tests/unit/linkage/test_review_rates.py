@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from privacy.doors.database import open_in_memory
 from privacy.linkage import cells, missed
-from privacy.linkage.missed import SEARCHED, Missed, Reviewed, add_near
+from privacy.linkage.missed import SEARCHED, Counted, Evidence, Missed, Reviewed, add_near
 from privacy.linkage.review import (
     ATTRIBUTE,
     NEAR,
@@ -55,15 +55,17 @@ def see(truth: Array) -> Array:
     return np.asarray(TRUE - missed._MOVED @ (truth * OF))
 
 
+def share_near(visible: float) -> Array:
+    """The share of the links missed that are near, by rate, if this share of each service's is."""
+    return np.minimum(visible * np.array([missed.VISIBLE_BOTH, 1, 1, 1, 1]), missed._MOST_VISIBLE)
+
+
 def count(truth: Array, visible: float) -> Array:
     """The cells of pupils, where this share of the links missed of each service is near, and nothing by chance."""
     lost = truth * OF
     counts = dict.fromkeys(cells.CELLS, 0.0)
     counts[cells.ALL_AGREE[5]] = see(truth)[0]
-    near = visible * lost
-    both = missed.VISIBLE_BOTH * near[0]
-    alone = near[0] - both
-    counts |= dict(zip(cells.NEAR, [both, near[1], near[2], near[3] + alone, near[4] + alone], strict=True))
+    counts |= dict(zip(cells.NEAR, share_near(visible) * lost, strict=True))
     return np.array(list(counts.values()))
 
 
@@ -80,17 +82,22 @@ def measured(found: Array, unknown: float = 0.0, plan: Plan = PLAN) -> Measureme
     return Measurement(plan.sha256, "test", "", RHO, {(ATTRIBUTE,): np.array(list(said.values()))})
 
 
+def count_evidence(counts: Array) -> Evidence:
+    none = (Counted(np.zeros(len(names)), np.zeros(len(names))) for names in (cells.JOINS, cells.NUMBERED))
+    return Evidence(Counted(counts, np.full(len(counts), 400.0)), *none)
+
+
 def update(truth: Array, visible: float, reviewed: Reviewed | None) -> tuple[Array, Array]:
     """The rates and their deviations, after the cells of a population with this truth."""
     counts = count(truth, visible)
-    found = add_near(Missed(MEAN, np.diag(SD**2)), counts, np.full(len(counts), 400.0), see(truth), reviewed)
+    found = add_near(Missed(MEAN, np.diag(SD**2)), count_evidence(counts), see(truth), reviewed)
     return found.rates, np.sqrt(np.diag(found.covariance))
 
 
 def split(truth: Array, visible: float, wider: float = missed.WIDER) -> Array:
     """The children whom reviewers find in all of the two kinds of strata, if this share of a service's missed links is
-    near, and `wider` of the others at the review's lower weight. Missed by both services, one may be near either."""
-    near = visible * np.array([2 - missed.VISIBLE_BOTH, 1, 1, 1, 1])
+    near, and `wider` of the others at the review's lower weight."""
+    near = share_near(visible)
     near = near + wider * (1 - near)
     return SEARCHED * np.stack([near * truth * OF, (1 - near) * truth * OF])
 
@@ -133,7 +140,7 @@ def test_tallies_of_nothing_but_noise_leave_a_covariance() -> None:
         noisy = {names: rng.normal(0, 30, PLAN.family.get_shape(names)) for names in PLAN.sigmas}
         reviewed = count_missed(PLAN, Measurement(PLAN.sha256, "test", "", RHO, noisy))
         prior = Missed(MEAN, np.diag(SD**2))
-        found = add_near(prior, rng.normal(counts, 30), np.full(len(counts), 400.0), TRUE, reviewed)
+        found = add_near(prior, count_evidence(rng.normal(counts, 30)), TRUE, reviewed)
         assert np.isfinite(found.rates).all()
         assert np.linalg.eigvalsh(found.covariance).min() > -1e-12
 
@@ -145,6 +152,8 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
     inside, narrower = np.zeros((2, len(MEAN)))
     for _ in range(draws):
         truth = np.maximum(rng.normal(MEAN, 0.6 * MEAN), MEAN / 10)
+        alone = missed.ALONE * (truth[0] + truth[[1, 2]])
+        truth[3:] = np.maximum(rng.normal(alone, missed.ALONE_SD * alone), MEAN[3:] / 10)
         per_child = (0.5 * MEAN * OF)[1] / CHILDREN
         usual = float(np.exp(-missed.VISIBLE[0]) / per_child ** missed.VISIBLE[1])
         near = float(np.clip(usual * rng.normal(1, 0.25), 0.1, 0.7))

@@ -14,7 +14,7 @@ import pytest
 from assets.home.errors import Refused
 from assets.linkage.children import build_confidential_tables, get_derivations
 from ndl_export.tables import FAMILIES, health, parents, pupil
-from privacy.linkage.cells import CELLS, JOINS, KIND_OF
+from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NUMBERED
 from sources.contracts import CONTRACTS, Kind, Role
 from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
@@ -53,7 +53,13 @@ class Case:
             columns = (*CONTRACTS[source].select_role(Role.PAYLOAD), *CONTRACTS[source].derived)
             extracts[source] = [self._write(source, written, place | {each.name: ARROW[each.kind] for each in columns})]
         linked = self._write("links", links, {"source": pa.string(), **place, "child_id": pa.string()})
-        kinds = {"child_id": pa.string(), "cell": pa.uint8(), "too_little": pa.bool_(), "joined": pa.uint8()}
+        kinds = {
+            "child_id": pa.string(),
+            "cell": pa.uint8(),
+            "too_little": pa.bool_(),
+            "joined": pa.uint8(),
+            "numbered": pa.uint8(),
+        }
         agreement = self._write("agreement", self.agreement, kinds)
         out = {family: self.folder / f"{family}.parquet" for family in FAMILIES}
         build_confidential_tables(COHORT, linked, agreement, extracts, out)
@@ -97,11 +103,12 @@ def test_of_a_child_who_cannot_be_looked_for_nobody_says_that_nobody_had_seen_it
 
 
 def test_the_cell_of_a_child_is_that_of_its_records(case: Case) -> None:
-    case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False, "joined": 2}]
+    case.agreement = [{"child_id": "a", "cell": len(CELLS) - 1, "too_little": False, "joined": 2, "numbered": 5}]
     made = case.tables(eyfsp=[profile("a"), profile("b")])["pupil"]
     assert [child["linkage_agreement"] for child in made] == [CELLS[-1], CELLS[0]]
     assert [child["linkage_differences"] for child in made] == [KIND_OF[-1], KIND_OF[0]]
     assert [child["census_join"] for child in made] == [JOINS[2], JOINS[0]]
+    assert [child["shared_nhs_number"] for child in made] == [NUMBERED[5], NUMBERED[0]]
 
 
 @pytest.mark.parametrize(
