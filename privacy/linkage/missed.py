@@ -32,9 +32,6 @@ the setting's record, or of both, and where the review shares the setting's numb
 
 The last says nothing of settings, because a review that shares the number of a missed record is lost with it.
 
-One service alone. Records of children seen by one service differ about as often as those of children seen by both
-(`ALONE`), but nothing else can find them.
-
 The review. A clerical review (`privacy.linkage.review`) draws pupils near a record (at a lower weight) and others. With
 k the share of the links missed that are not near but near at the lower weight, and f the share that reviewers find,
 
@@ -126,9 +123,6 @@ _MISSED_OF_NUMBERED = np.array([[1, 1, 0, 1, 0], [1, 0, 1, 0, 1], [1, 1, 1, 0, 0
 """The links missed, by rate, that records known by number tell of, in the order of `cells.NUMBERED_BY`."""
 _ENOUGH = 5.0
 """A number of children counts as known from this many standard deviations of its noise on."""
-ALONE, ALONE_SD = 1.1, 0.5
-"""Share of links missed of children seen by one service, relative to the share of the same service's links missed of
-children seen by both, and its standard deviation relative to that share."""
 WIDER, WIDER_SD = 0.35, 0.2
 """Of missed links that are not near, the share near at the review's lower weight, and its standard deviation."""
 SEARCHED, SEARCHED_SD = 0.94, 0.05
@@ -299,16 +293,9 @@ def add_near(prior: Missed, evidence: Evidence, seen_by: Array, reviewed: Review
         likely = np.diag(drawn * np.maximum(expected @ rates, 0.0))
         for each in off:
             likely += _share_half(each @ np.maximum(rates, 0.0), of_service)
-        alone, of_alone = _compare_alone(of_both @ rates)
         wider = spread.copy()
         wider[: len(RATES), : len(RATES)] += _share_half(EXCESS_SD * np.maximum(of_both @ rates - prior.rates, 0.0))
-        rates, covariance = update_estimate(
-            before,
-            wider,
-            np.vstack([expected, alone @ of_both]),
-            np.concatenate([counted, np.zeros(len(alone))]),
-            block_diag(noise + likely, np.diag(of_alone)),
-        )
+        rates, covariance = update_estimate(before, wider, expected, counted, noise + likely)
     covariance = of_both @ covariance @ of_both.T
     return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
@@ -339,14 +326,6 @@ def _show_numbered(shown: Array) -> Array:
     every[:sources, :tallies] = shown
     every[[0, -1], tallies:] = np.multiply.outer([UNLIKE, UNLIKE_SD], np.tile(_MISSED_OF_NUMBERED, 2))
     return every
-
-
-def _compare_alone(rates: Array) -> tuple[Array, Array]:
-    """Return what of the rates is 0 if children seen by one service are missed as often as `ALONE` says: (2, rates),
-    and its variances."""
-    of_both = np.array([[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]])
-    alone = np.eye(len(RATES))[3:] - ALONE * of_both
-    return alone, (ALONE_SD * np.maximum(of_both @ rates, USUAL[3:])) ** 2
 
 
 def _show(visible: Array) -> Array:

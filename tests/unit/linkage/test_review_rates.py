@@ -152,8 +152,6 @@ def test_intervals_after_the_review_hold_the_truth() -> None:
     inside, narrower = np.zeros((2, len(MEAN)))
     for _ in range(draws):
         truth = np.maximum(rng.normal(MEAN, 0.6 * MEAN), MEAN / 10)
-        alone = missed.ALONE * (truth[0] + truth[[1, 2]])
-        truth[3:] = np.maximum(rng.normal(alone, missed.ALONE_SD * alone), MEAN[3:] / 10)
         per_child = (0.5 * MEAN * OF)[1] / CHILDREN
         usual = float(np.exp(-missed.VISIBLE[0]) / per_child ** missed.VISIBLE[1])
         near = float(np.clip(usual * rng.normal(1, 0.25), 0.1, 0.7))
