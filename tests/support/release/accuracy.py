@@ -17,7 +17,7 @@ from ndl_export.tables.model import Attribute
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import NoisyRates, model_rates
-from privacy.linkage.cells import ALL_AGREE, ONE_DIFFERS, ONE_SORT
+from privacy.linkage.cells import ALL_AGREE, NUMBERED, ONE_DIFFERS, ONE_SORT
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Counts, OpenDPNoise, compute_charge, measure
 from privacy.release.plan import Plan, make_plan
@@ -92,6 +92,8 @@ def _compute_shares(attribute: Attribute, council: str) -> list[float]:
         return [0.2, 0.034, 0.598, *_share_differences(ONE_SORT)]
     if attribute == pupil.CENSUS_JOIN:
         return [0.01, 0.86, 0.115, 0.015]
+    if attribute == pupil.SHARED_NUMBER:
+        return [1.0, *[0.0] * (len(NUMBERED) - 1)]
     return list(get_public_shares(attribute, council).values())
 
 
