@@ -296,8 +296,12 @@ def add_near(prior: Missed, evidence: Evidence, seen_by: Array, reviewed: Review
         wider = spread.copy()
         wider[: len(RATES), : len(RATES)] += _share_half(EXCESS_SD * np.maximum(of_both @ rates - prior.rates, 0.0))
         rates, covariance = update_estimate(before, wider, expected, counted, noise + likely)
-    covariance = of_both @ covariance @ of_both.T
-    return Missed(np.round(of_both @ rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
+    rates, covariance = of_both @ rates, of_both @ covariance @ of_both.T
+    # A child with a missed link and no other was found to be seen by neither.
+    from_neither = float((rates * _compute_true(found, rates))[[0, 3, 4]].sum())
+    if from_neither > found[3]:
+        rates[[0, 3, 4]] *= found[3] / from_neither
+    return Missed(np.round(rates, _DECIMALS), np.round(covariance, 2 * _DECIMALS))
 
 
 def _count_unlike(numbered: Counted, found: Array) -> tuple[Array, Array, Array]:
@@ -305,7 +309,7 @@ def _count_unlike(numbered: Counted, found: Array) -> tuple[Array, Array, Array]
     the noise in each, and how many links one child stands for."""
     (alike, unlike), (of_alike, of_unlike) = (np.stack([each[1::2], each[2::2]]) for each in numbered)
     of_review, of_setting, of_both, of_services = np.maximum(alike + unlike, 0.0)
-    both, visitor, setting, _ = found
+    both, visitor, setting, neither = found
     links = [
         both + visitor - of_review - of_both - of_services,
         both + setting - of_setting - of_both,
@@ -316,7 +320,9 @@ def _count_unlike(numbered: Counted, found: Array) -> tuple[Array, Array, Array]
     per_child = np.maximum(links, 1.0) / alike
     # Where no child is unlike, one might be.
     noise = per_child**2 * (1.0 + of_unlike + (unlike / alike) ** 2 * of_alike)
-    return per_child * unlike, noise, per_child
+    # No more links are missed than there are pupils without one.
+    most = [setting + neither, visitor + neither, visitor + setting + neither, setting]
+    return np.minimum(per_child * unlike, most), noise, per_child
 
 
 def _show_numbered(shown: Array) -> Array:
