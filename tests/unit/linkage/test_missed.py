@@ -149,7 +149,7 @@ def list_kinds(record: str) -> list[str]:
     return [kind for kind in cells.ONE_SORT if kind.endswith(f" of {record} differs")]
 
 
-SEEN = np.array([CHILDREN, 2_400.0, 1_800.0, 300.0])
+SEEN = np.array([CHILDREN, 2_400.0, 1_800.0, 600.0])
 """Children found to be seen by both services, the health visitor only, a setting only, and neither."""
 
 
