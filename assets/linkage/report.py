@@ -88,7 +88,7 @@ def estimate_missed_links(children: Path) -> Facts:
     seen_by = [
         sum(dots[pupil.DOTS.categories.index(pupil.format_dots_category(seen, concern))] for concern in concerns)
         for seen, concerns in pupil.CONCERN_GIVEN_SEEN.items()
-        if seen in (pupil.BOTH, pupil.HV_ONLY, pupil.SETTING_ONLY, pupil.NEITHER)
+        if seen in HEADLINE
     ]
     seen, exact = np.array(seen_by), missed.Evidence(*(missed.Counted(each, np.zeros_like(each)) for each in evidence))
     found, _ = missed.estimate_rates(exact, seen)

@@ -3,7 +3,7 @@
 Several sources are combined. `estimate_missed` is a prior that knows only how the linked records differ, and may be
 several times too high or too low. `add_near` counts the missed links themselves: records without a pupil that are near
 a pupil without such a record. `cells.NEAR_BY_CHANCE` shows how many are near by chance, and `VISIBLE` how many missed
-links are too far apart to be near. Records that share an NHS number are of one child whatever else they say
+links are too far apart to be near. Records that share an NHS number belong to the same child even if their names differ
 (`cells.NUMBERED`). Nothing is assumed about which errors go together.
 
 The prior. Each field of a child's three records (pupil, health visitor, setting) is assumed to differ or not, in any
@@ -109,9 +109,9 @@ VISIBLE = (1.41, 0.15)
 """a and b: the share of a service's missed links that are near is exp(-a) / u ** b, u being the near per child. b is
 fixed: fitted without one hand's populations it is 0.05 to 0.22, and says less of that hand's (`bench.missed_links`)."""
 VISIBLE_BOTH, VISIBLE_BOTH_SD = 1.3, 0.2
-"""Of children missed by both services, the share near both, relative to the smaller of the shares of missed links that
-are near, and its standard deviation: 1.2 to 1.6 in populations in which 20 or more are missed by both. It is above 1
-because their records are linked to one another, and are near if one of them is; hardly any is near one alone."""
+"""Share of the children missed by both services whose two records are near, relative to the smaller share of one
+service's missed links, and its standard deviation. It is 1.2 to 1.6 in populations with at least 20 such children. The
+two records are linked to each other, so if one is near, so is the other."""
 _MOST_VISIBLE = 0.95
 VISIBLE_SD = 0.3
 """Standard deviation of these shares in other populations, relative to them: 0.2 in those of the bench, but 0.4 where
@@ -247,7 +247,7 @@ class Counted(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What a release measures to estimate the rates: children in each of `CELLS`, `JOINS` and `NUMBERED`."""
+    """The measured numbers of children from which rates are estimated, by `CELLS`, `JOINS` and `NUMBERED`."""
 
     agreement: Counted
     joins: Counted
@@ -326,7 +326,7 @@ def _count_unlike(numbered: Counted, found: Array) -> tuple[Array, Array, Array]
 
 
 def _show_numbered(shown: Array) -> Array:
-    """Return what is `shown` with the tallies of `_count_unlike`, and how far these may be off, added."""
+    """Return `shown` (see `_show`) extended by the tallies of `_count_unlike` and their standard deviations."""
     sources, tallies, rates = shown.shape
     every = np.zeros((sources + 1, tallies + len(_MISSED_OF_NUMBERED), rates))
     every[:sources, :tallies] = shown

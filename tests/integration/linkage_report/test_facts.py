@@ -12,8 +12,9 @@ import pytest
 from scipy.stats import binomtest
 
 from assets.home.paths import Home
-from assets.linkage.dual_system import SEEN_BY, compute_bounds
+from assets.linkage.dual_system import compute_bounds
 from assets.linkage.report import (
+    HEADLINE,
     JOINTLY,
     coarsen_facts,
     compute_weighted_rates,
@@ -100,10 +101,10 @@ def test_weighting_and_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_bounds_on_neither_by_hand(tmp_path: Path) -> None:
-    """Of 1,000 pupils 700 are linked to both services, 60 of them by a weak link to a setting, 100 to each alone.
+    """Of 1,000 pupils, 700 are linked to both services (60 through a weak link to a setting) and 100 to each service only.
 
-    Of 50 reviews and 20 settings' records without a pupil, none could have moved a child out of "Neither" but by a
-    missed link. 100 x 100 / 700 children would be seen by neither if the services saw children independently.
+    If the 50 reviews and 20 settings' records without a pupil were all missed links, 30 children would remain in
+    "Neither". If the services saw children independently, 100 x 100 / 700 would be seen by neither.
     """
     seen = [(1.0, 0.7)] * 60 + [(1.0, 1.0)] * 640 + [(1.0, None)] * 100 + [(None, 1.0)] * 100 + [(None, None)] * 100
     rows, links = [], []
@@ -125,9 +126,9 @@ def test_bounds_on_neither_by_hand(tmp_path: Path) -> None:
     pq.write_table(pa.table(dict(zip(columns, map(list, zip(*known, strict=True)), strict=True))), path)
     bounds = compute_bounds(_children(tmp_path, rows), path, 1_250)
     weak, strong, strongest = bounds["by_threshold"]
-    shares = [weak[name] for name in SEEN_BY]
+    shares = [weak[name] for name in HEADLINE]
     assert shares == [0.7, 0.1, 0.1, 0.1]
-    assert [strong[name] for name in SEEN_BY] == [strongest[name] for name in SEEN_BY] == [0.64, 0.16, 0.1, 0.1]
+    assert [strong[name] for name in HEADLINE] == [strongest[name] for name in HEADLINE] == [0.64, 0.16, 0.1, 0.1]
     assert (weak["independent"], strong["independent"]) == (0.01, 0.02)
     assert bounds["without_a_pupil"] == {"review": 0.05, "setting": 0.02}
     assert bounds["neither_at_least"] == 0.03
