@@ -101,7 +101,7 @@ def test_weighting_and_rates_by_hand(tmp_path: Path) -> None:
 
 
 def test_bounds_on_neither_by_hand(tmp_path: Path) -> None:
-    """Of 1,000 pupils, 700 are linked to both services (60 through a weak link to a setting) and 100 to each service only.
+    """Of 1,000 pupils, 700 are linked to both services (60 by a weak link to a setting) and 100 to each one only.
 
     If the 50 reviews and 20 settings' records without a pupil were all missed links, 30 children would remain in
     "Neither". If the services saw children independently, 100 x 100 / 700 would be seen by neither.
