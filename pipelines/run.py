@@ -21,7 +21,6 @@ from pipelines.commands.console import RunStopped, show_progress
 from pipelines.dagster.arriving import find_still_arriving
 from privacy.doors import clock
 from privacy.keys import INTAKE, RELEASE
-from privacy.release.ledger import Ledger
 from sources.extract.landing import describe_unread_entries, has_arrivals, list_councils, list_unknown_folders
 from sources.reference.cohorts import Cohort
 
@@ -60,7 +59,7 @@ def run_cohort(
         home.prepare()
         open_home(home, folders.keys)
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
-        signers.note_signers(home)
+        signers.open_signature_log(home)
         release = version or fix_release.choose_release(home, cohort.code)
         series = fix_release.find_series(home.get_cohort(cohort.code), release, options)
         measured = [Cohort(code) for code in series.measured]
@@ -138,7 +137,7 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
 
     Raises the errors of `settle_charges`.
     """
-    home, ledger = folders.home, Ledger(folders.home.ledger)
+    home, ledger = folders.home, folders.home.open_ledger()
     # a repeated release charges nothing, so its ledger need not be fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
         keys = folders.load_keys(RELEASE)

@@ -1,4 +1,4 @@
-"""Paths below a home folder: `tokens/`, `restricted/`, `release/`, `ledger.sqlite`.
+"""Paths below a home folder: `tokens/`, `restricted/`, `release/`; and what it opens: its ledger and its policy.
 
 The ledger may be in a PostgreSQL database instead. Its URL is read from the settings of the process and not kept in
 any configuration, because it may contain a password.
@@ -18,6 +18,9 @@ from privacy import chained_log
 from privacy.doors.environment import get_settings
 from privacy.doors.files import close_to_others, make_folder, sync, write
 from privacy.doors.locks import clear_scratch, hold_lock, open_scratch
+from privacy.release.approval import SignOffs
+from privacy.release.ledger import Ledger
+from privacy.release.policy import Policy, load_policy
 
 _STAGING = "staging-"
 # while a home folder is restored, its marker stops every process but the one that restores it
@@ -126,6 +129,23 @@ class Home:
     def has_ledger(self) -> bool:
         """False if nothing was ever charged from this home; opening the path would then begin an empty ledger."""
         return not isinstance(self.ledger, Path) or self.ledger.exists()
+
+    def open_ledger(self) -> Ledger:
+        """Open the budget ledger, which begins an empty one if there is none."""
+        return Ledger(self.ledger)
+
+    def read_sign_offs(self) -> SignOffs:
+        """Return the signatures in the ledger, as they are judged now."""
+        return SignOffs(self.open_ledger())
+
+    @property
+    def has_no_signers(self) -> bool:
+        """True if neither the policy nor the ledger names anybody who may sign."""
+        return not self.load_policy().sign_off.people and self.read_sign_offs().recorded.sign_off is None
+
+    def load_policy(self) -> Policy:
+        """Return the installation's privacy policy. Raises `PolicyError`."""
+        return load_policy()
 
     def get_sorted_files_path(self, source: str, council: str) -> Path:
         """Return the path of the list of sorted multi-cohort files, with their cohorts."""

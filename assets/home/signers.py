@@ -12,33 +12,32 @@ from typing import Any
 from assets.home.paths import Home
 from privacy.doors import clock, files
 from privacy.keys import KeyRing
-from privacy.release.approval import SignOffs, note_keys, note_not_synthetic, note_people, refuse_simulated_date
-from privacy.release.ledger import Ledger
-from privacy.release.policy import SignOff, format_public_key, load_policy
+from privacy.release.policy import SignOff, format_public_key
+from privacy.release.signature_log import SignatureLog, refuse_simulated_date
 
 
-def note_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
+def record_intake(home: Home, keys: KeyRing, not_synthetic: str = "") -> None:
     """Store the policy's people and the first real extract, once; if `keys` can sign, record them in the ledger too."""
-    people = load_policy().sign_off
-    new = people.people and _keep(home.first_people, people.build_document())
-    if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or new) and keys.can_sign:
-        note_signers(home, keys)
+    people = home.load_policy().sign_off
+    is_new = people.people and _keep(home.first_people, people.build_document())
+    if ((not_synthetic and _keep(home.first_real_extract, not_synthetic)) or is_new) and keys.can_sign:
+        open_signature_log(home, keys)
 
 
-def note_signers(home: Home, keys: KeyRing | None = None) -> Ledger:
-    """Record signers, the first real extract and, if `keys` can sign, public keys in the ledger, and return it."""
-    ledger = Ledger(home.ledger)
+def open_signature_log(home: Home, keys: KeyRing | None = None) -> SignatureLog:
+    """Return the ledger's log of signatures.
+
+    Signers, the first real extract and, if `keys` can sign, public keys are recorded in it first.
+    """
+    first = _read_kept(home.first_people)
     # people of the first intake come before those of the policy, because they must sign any change to the policy
-    if first := _read_kept(home.first_people):
-        note_people(ledger, SignOff.parse(first))
-    note_people(ledger, load_policy().sign_off)
+    log = SignatureLog(home.open_ledger(), *([SignOff.parse(first)] if first else []), home.load_policy().sign_off)
     if extract := _read_kept(home.first_real_extract):
-        note_not_synthetic(ledger, extract)
+        log.record_real_extract(extract)
     if keys is not None and keys.can_sign:
         own = keys.demonstration_key
-        demonstration = format_public_key(own.public_key()) if own else ""
-        note_keys(ledger, keys.signing_key, demonstration)
-    return ledger
+        log.record_keys(keys.signing_key, format_public_key(own.public_key()) if own else "")
+    return log
 
 
 def is_demonstration(home: Home) -> bool:
@@ -46,9 +45,9 @@ def is_demonstration(home: Home) -> bool:
 
     Nothing is written: an installation without a ledger is judged by what it has taken in.
     """
-    if load_policy().sign_off.people or home.first_people.exists() or home.first_real_extract.exists():
+    if home.load_policy().sign_off.people or home.first_people.exists() or home.first_real_extract.exists():
         return False
-    return not home.has_ledger or SignOffs(Ledger(home.ledger)).recorded.may_be_demonstration
+    return not home.has_ledger or home.read_sign_offs().recorded.may_be_demonstration
 
 
 def check_clock(home: Home) -> None:

@@ -145,7 +145,7 @@ class IntakeContext:
         """Record an extract that the synthetic data generator did not write, which ends a demonstration."""
         if not self._synthetic.issuperset(hashes):
             with self._lock:
-                signers.note_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
+                signers.record_intake(self.home, self.keys, f"{landed.council}/{landed.source}/{landed.cohort}")
 
     def open(self, delivery: Delivery) -> OpenExtract:
         """Open an identifiable file. Raises `ExtractStopped` if it cannot be read or recognised."""

@@ -72,7 +72,7 @@ class Intake:
         gets its earlier result.
         """
         with home_lock.block_removals(self.home), self.home.open_staging() as staging:
-            signers.note_intake(self.home, self._keys)
+            signers.record_intake(self.home, self._keys)
             landed = list(extracts)
             stopped = self._reader.read([each for each in landed if each.in_parts or each.several], staging)
             jobs = (

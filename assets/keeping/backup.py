@@ -34,7 +34,7 @@ from privacy.doors import age, clock, files
 from privacy.doors.locks import hold_lock
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, Holder, KeyProblem, KeyRing
 from privacy.release.canonical import compute_sha256
-from privacy.release.ledger import Ledger, LedgerCopy, LedgerCorrupt
+from privacy.release.ledger import LedgerCopy, LedgerCorrupt
 from privacy.release.session import read_charges
 
 FORMAT = 1
@@ -202,7 +202,7 @@ def _copy_ledger(home: Home) -> LedgerCopy | None:
         if kept:
             raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it, or back up where it can be read")
         return None
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     # a backup of an older copy of the ledger would bring spent budget back
     ledger.check_known(kept)
     return ledger.copy()

@@ -136,7 +136,7 @@ def restore_records(
                 else:
                     files.promote_all([(newest.root / path, home.root / path) for path in missing])
                 if ledger is not None:
-                    Ledger(home.ledger).restore(ledger)
+                    home.open_ledger().restore(ledger)
     return found
 
 
@@ -163,7 +163,7 @@ def _replace_records(newest: Home, home: Home) -> None:
 
 def _choose_longer_ledger(ledger: LedgerCopy | None, found: Restored, home: Home) -> LedgerCopy | None:
     """Return the longer of the backup's ledger and the current one."""
-    live = Ledger(home.ledger).copy() if home.has_ledger else None
+    live = home.open_ledger().copy() if home.has_ledger else None
     further = ledger.choose_newer(live) if ledger and live else ledger or live
     if further != live or live is None:
         times = [found.manifest.made_at, *(entry.recorded_at for entry in (further.entries if further else ()))]

@@ -26,7 +26,6 @@ from privacy.doors import files
 from privacy.doors.program import compute_program_sha256
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.model import hash_parameters
-from privacy.release.ledger import Ledger
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
@@ -287,7 +286,7 @@ def list_measured_reviews(store: CohortStore) -> list[str]:
     """Return the releases that measured a sample of the cohort, in order; none if there is no ledger."""
     if not store.home.has_ledger:
         return []
-    found = [each for each in Ledger(store.home.ledger).list_charges() if each.is_committed]
+    found = [each for each in store.home.open_ledger().list_charges() if each.is_committed]
     return [each.entry.release for each in found if (each.entry.cohort, each.entry.family) == (store.cohort, REVIEW)]
 
 

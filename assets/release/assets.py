@@ -44,9 +44,8 @@ from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.doors.shipped import read_yaml
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
-from privacy.release.approval import SignOffs, WaitsForApproval
+from privacy.release.approval import WaitsForApproval
 from privacy.release.canonical import compute_sha256
-from privacy.release.ledger import Ledger
 from privacy.release.policy import Stage
 from sources.extract.landing import list_councils
 
@@ -124,7 +123,7 @@ def _build_sign_off_result(
     context: dg.AssetExecutionContext, home: Home, version: str, key: dg.AssetKey, stage: Stage
 ) -> dg.AssetCheckResult:
     """Return the check result of a signed-off release; log it if a demonstration key signed."""
-    signed = SignOffs(Ledger(home.ledger)).list_allowed(stage, version)
+    signed = home.read_sign_offs().list_allowed(stage, version)
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)

@@ -25,11 +25,9 @@ from privacy.doors.environment import get_settings
 from privacy.doors.program import compute_program_sha256
 from privacy.keys import KeyRing
 from privacy.release import statement
-from privacy.release.approval import SignOffs
-from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.policy import Stage, load_policy
+from privacy.release.policy import Stage
 from privacy.release.session import read_stored_measurement
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
 
@@ -39,9 +37,9 @@ def make_bundle(store: CohortStore, keys: KeyRing, version: str, notice: str = "
 
     Every page begins with the `notice`, if any, and the publisher's own.
     """
-    ledger = Ledger(store.home.ledger)
+    ledger = store.home.open_ledger()
     fixed = records.read_fixed_record(store.home, version)
-    policy = fixed.load_policy(store.cohort)
+    policy = fixed.scale_policy(store.home.load_policy(), store.cohort)
     measured = [_measure_cohort(store.home.get_cohort(each), fixed) for each in fixed]
     # from the plans, because other councils may have taken part in an earlier cohort of the series
     took_part = {own.cohort: own.plans["pupil"].family.get_attribute(COUNCIL).categories for own in measured}
@@ -56,7 +54,7 @@ def make_bundle(store: CohortStore, keys: KeyRing, version: str, notice: str = "
     sent, tables = tabulate_what_was_sent(
         MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested)
     )
-    signed = SignOffs(ledger)
+    signed = store.home.read_sign_offs()
     approvals = {each: signed.list_allowed(Stage.MEASUREMENT, each) for each in fixed.releases}
     record = statement.build_privacy_record(
         measured, ledger.list_entries(), policy, release=version, approvals=approvals
@@ -102,7 +100,7 @@ def make_bundle(store: CohortStore, keys: KeyRing, version: str, notice: str = "
 
 def _measure_cohort(store: CohortStore, fixed: records.ReleaseRecord) -> MeasuredCohort:
     """Return a cohort's measurements, made for this or an earlier release, and those for requested tables."""
-    entry, ledger = fixed[store.cohort], Ledger(store.home.ledger)
+    entry, ledger = fixed[store.cohort], store.home.open_ledger()
     origin = entry.measured_in
     if origin == fixed.version:
         plans = {family: records.find_plan(store, origin, family) for family in FAMILIES}
@@ -136,7 +134,7 @@ def list_causes(home: Home, keys: KeyRing, version: str, templates: tuple[str, .
             each: {name: asdict(entry) for name, entry in records.read_record(home, each).items()}
             for each in records.read_record(home, version).releases
         },
-        "policy": load_policy().sha256,
+        "policy": home.load_policy().sha256,
         "publisher": get_publisher(home, keys, version).model_dump(),
         "calendar": [(each.version, str(each.date)) for each in read_calendar(get_settings().calendar)],
         "program": compute_program_sha256(_CODE, _LIBRARIES, templates),
@@ -174,7 +172,7 @@ def find_release_day(home: Home, version: str, today: dt.date) -> Day:
     """
     kept, published = read_day(home, version), home.release / version / facts.DATAPACKAGE_FILE
     # a changed calendar counts only until the publication is signed
-    if kept and (published.exists() or SignOffs(Ledger(home.ledger)).list_allowed(Stage.PUBLICATION, version)):
+    if kept and (published.exists() or home.read_sign_offs().list_allowed(Stage.PUBLICATION, version)):
         return kept
     # a kept day may be an announced one that is still to come
     made = min(dt.date.fromisoformat(kept.day), today) if kept else today
@@ -202,10 +200,9 @@ def announce(home: Home, keys: KeyRing, version: str, today: dt.date) -> None:
 
 def _is_demonstration(home: Home, keys: KeyRing, version: str) -> bool:
     """Return whether a demonstration's key signs the release, or signed the measurement of any of its cohorts."""
-    ledger = Ledger(home.ledger)
     if keys.demonstration_key and is_demonstration(home):
         return True
-    signed = SignOffs(ledger)
+    signed = home.read_sign_offs()
     measured_for = records.read_record(home, version).releases
     allowed = (each for release in measured_for for each in signed.list_allowed(Stage.MEASUREMENT, release))
     return any(each.is_demonstration for each in allowed)

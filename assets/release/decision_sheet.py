@@ -39,9 +39,9 @@ from privacy.estimation.intervals import UNRELIABLE, WITHHELD, compute_count_hal
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.missed import TOO_MANY
 from privacy.release.canonical import compute_sha256, hash_json
-from privacy.release.ledger import NANO, Ledger
+from privacy.release.ledger import NANO
 from privacy.release.mechanism import compute_epsilon
-from privacy.release.policy import Stage, load_policy
+from privacy.release.policy import Stage
 from privacy.release.signed_lines import TEXT_PAGES, Approval, Request, render_text_page
 from privacy.release.statement import read_sentences
 from sources.contracts import CONTRACTS
@@ -105,7 +105,7 @@ def render_sheet(home: Home, request: Request) -> str:
         ),
         percent_of=format_percent,
         costs=[cost for cohort in record for cost in _iter_costs(home.get_cohort(cohort), record)],
-        policy=load_policy(),
+        policy=home.load_policy(),
         missing=format_missing(
             {each: records.read_record(home, own.measured_in).get(each, own).missing for each, own in record.items()}
         ),
@@ -138,7 +138,8 @@ def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable
         # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
-        found = compute_expected_accuracy(record[cohort].councils, record[cohort].share, children)
+        policy = record.scale_policy(home.load_policy(), cohort)
+        found = compute_expected_accuracy(record[cohort].councils, policy, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
             own = areas[line["table"]]
@@ -186,7 +187,8 @@ def _describe_areas(areas: Sequence[dict[str, Any]]) -> str:
 
 def _iter_costs(store: CohortStore, record: records.ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: cap, earlier charges, this release, and the remainder."""
-    policy, ledger, version = record.load_policy(store.cohort), Ledger(store.home.ledger), record.version
+    policy, ledger = record.scale_policy(store.home.load_policy(), store.cohort), store.home.open_ledger()
+    version = record.version
     whole = store.cohort in record.measured
     families = record[store.cohort].on_request.get(version, ())
     further = [records.read_request_plan(store, version, family) for family in families]

@@ -26,10 +26,9 @@ from assets.release.requests.register import add_requests, reuse_record
 from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
 from ndl_export.tables import FAMILIES
 from privacy.doors import clock
-from privacy.release.approval import SignOffs, has_no_signers
 from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
 from privacy.release.ledger_storage import CHILD
-from privacy.release.policy import Account, Policy, PolicyError, Stage, load_policy
+from privacy.release.policy import Account, Policy, PolicyError, Stage
 from sources.reference.cohorts import Cohort
 
 LEAST_SHARE = 0.001
@@ -66,9 +65,9 @@ def fix_release(store: CohortStore, version: str, councils: Sequence[str], optio
     stop halfway. Once charged, a cohort keeps its record: what arrives later is for the next release. Raises
     `ReleaseConflict`, `CouncilsMissing`, `NotLinked` and `NotAccurateEnough`.
     """
-    ledger, policy = Ledger(store.home.ledger), load_policy()
+    ledger, policy = store.home.open_ledger(), store.home.load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
-    load_publisher(demonstration=has_no_signers(ledger, policy.sign_off))
+    load_publisher(demonstration=store.home.has_no_signers)
     series = find_series(store, version, options)
     charged = ledger.list_charged_cohorts(version)
     before = (read_fixed_record if charged else read_record)(store.home, version)
@@ -143,7 +142,7 @@ def is_measured(store: CohortStore, version: str) -> bool:
     fixed = read_record(store.home, version).get(store.cohort)
     if fixed is None or fixed.measured_in != version:
         return False
-    return Ledger(store.home.ledger).is_measured(store.cohort, version, fixed.list_measured_families(version))
+    return store.home.open_ledger().is_measured(store.cohort, version, fixed.list_measured_families(version))
 
 
 def describe_later_deliveries(store: CohortStore, version: str, councils: Sequence[str]) -> str:
@@ -184,7 +183,7 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
     check_options(store, version, options)
     if store.cohort in options.others:
         raise ReleaseConflict(f"cohort {store.cohort} is the release's own: name only others beside it")
-    ledger, wanted = Ledger(store.home.ledger), {store.cohort, *options.others}
+    ledger, wanted = store.home.open_ledger(), {store.cohort, *options.others}
     charged = ledger.list_charged_cohorts(version)
     fixed = read_record(store.home, version)
     answers = [table.name for table in fixed.answers]
@@ -222,9 +221,9 @@ def choose_release(home: Home, cohort: str) -> str:
     This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
     release, or the first unused version of this month. A revision must name its version.
     """
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     # what people have signed comes first: another version would need their signatures again
-    signed = [each for each in SignOffs(ledger).approvals if each.approval.cohort == cohort and not each.why_not]
+    signed = [each for each in home.read_sign_offs().approvals if each.approval.cohort == cohort and not each.why_not]
     newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
     if newest and not ledger.list_charged_cohorts(newest[-1]):
         return str(newest[-1])
@@ -263,8 +262,8 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
     for each in (store.cohort, *options.others):
         Cohort(each)
     if options.share is not None:
-        _load_scaled_policy(options.share)
-    charged = (Version.parse(charge.entry.release) for charge in Ledger(store.home.ledger).list_charges())
+        _scale_policy(store.home.load_policy(), options.share)
+    charged = (Version.parse(charge.entry.release) for charge in store.home.open_ledger().list_charges())
     # a held bundle counts too: it is published as soon as people have signed it
     known = {*charged, *list_versions(store.home.release), *list_versions(store.home.held)}
     if parsed in known:
@@ -279,12 +278,12 @@ def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> 
         )
 
 
-def _load_scaled_policy(share: float) -> Policy:
+def _scale_policy(policy: Policy, share: float) -> Policy:
     """Return the policy with a share of its split. Raises `PolicyError` for an invalid share or one too small."""
-    policy = load_policy().scale(share)
+    scaled = policy.scale(share)
     if share < LEAST_SHARE:
         raise PolicyError(f"a release spends a share of at least {LEAST_SHARE:g}, not {share:g}")
-    return policy
+    return scaled
 
 
 def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
@@ -335,14 +334,14 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             " new version; nothing was charged"
         )
     for share in {share for cohort, share in new.items() if share == WHOLE or not ledger.list_charged_releases(cohort)}:
-        policy = load_policy().scale(share)
+        policy = home.load_policy().scale(share)
         for family in FAMILIES:
             check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
 def check_fits(store: CohortStore, version: str, share: float) -> None:
     """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay `share`."""
-    policy, ledger = load_policy(), Ledger(store.home.ledger)
+    policy, ledger = store.home.load_policy(), store.home.open_ledger()
     for unit, account in policy.scale(share).accounts.items():
         if not ledger.get_cap(store.cohort, unit):
             continue
@@ -378,13 +377,14 @@ def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> R
     """Return the budget available for a new release at this share of the split. Spends and approves nothing."""
     releases: list[str] = []
     if store.home.has_ledger:
-        ledger = Ledger(store.home.ledger)
+        ledger = store.home.open_ledger()
         charged = sorted(ledger.list_charged_releases(store.cohort), key=Version.parse)
         releases = [version for version in charged if ledger.is_measured(store.cohort, version, FAMILIES)]
     newest = read_record(store.home, releases[-1]).get(store.cohort) if releases else None
     as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
-    whole, wanted = load_policy().accounts, _load_scaled_policy(share).accounts
+    policy = store.home.load_policy()
+    whole, wanted = policy.accounts, _scale_policy(policy, share).accounts
     left = get_budget_left(store)
     amounts = {unit: _sum_nano_rho(account) for unit, account in wanted.items()}
     return RemainingBudget(
@@ -406,10 +406,10 @@ def _sum_nano_rho(account: Account) -> int:
 
 def get_budget_left(store: CohortStore) -> dict[str, float]:
     """Return the remaining budget of a cohort by unit, rho; the policy's cap if none was approved yet."""
-    accounts = load_policy().accounts
+    accounts = store.home.load_policy().accounts
     if not store.home.has_ledger:
         return {unit: account.cap_rho for unit, account in accounts.items()}
-    ledger = Ledger(store.home.ledger)
+    ledger = store.home.open_ledger()
     return {
         unit: ledger.compute_remaining(store.cohort, unit) if ledger.get_cap(store.cohort, unit) else account.cap_rho
         for unit, account in accounts.items()

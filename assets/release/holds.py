@@ -10,7 +10,7 @@ file brings a new hold, which nobody has accepted.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from statistics import median
@@ -18,7 +18,7 @@ from typing import Self
 
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import Key, LogEntry, Processing, list_intakes
-from assets.home.signers import is_demonstration, note_signers
+from assets.home.signers import is_demonstration, open_signature_log
 from assets.intake import deliveries
 from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
@@ -30,10 +30,9 @@ from privacy.doors import clock, files
 from privacy.doors.counts import describe_row_share, describe_rows, describe_share
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.keys import KeyRing
-from privacy.release import approval
+from privacy.release.approval import MayNotSign
 from privacy.release.canonical import compute_sha256, hash_json
-from privacy.release.ledger import Ledger
-from privacy.release.policy import load_policy
+from privacy.release.signature_log import parse_signature
 from privacy.release.signed_lines import Acceptance
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS, extract_rules as rules
@@ -122,7 +121,7 @@ class State:
 
 def read_release_state(home: Home, version: str) -> State:
     """Return the holds of the cohorts that the release has yet to charge for. Raises `Refused` and `NotLinked`."""
-    charged = Ledger(home.ledger).list_charged_cohorts(version)
+    charged = home.open_ledger().list_charged_cohorts(version)
     return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
 
 
@@ -132,7 +131,7 @@ def read_state(home: Home, cohorts: Sequence[str]) -> State:
     # opening a ledger that does not exist would create it
     if not found:
         return State([], {})
-    accepted = list(_iter_accepted(Ledger(home.ledger)))
+    accepted = list(_iter_accepted(home))
     # the newest acceptance of a hold is the one that is shown
     return State(found, {hold: own for hold in found for signed, own in accepted if signed == hold.signed})
 
@@ -146,7 +145,7 @@ def select_hold_names(
     lacking = {*causes} - {hold.cause for hold in found} or {*councils} - {hold.council for hold in found}
     if lacking:
         listed = ", ".join(sorted({f"{hold.cause} of {hold.council}" for hold in waiting})) or "nothing"
-        raise approval.MayNotSign(
+        raise MayNotSign(
             f"nothing is held for {', '.join(sorted(lacking))}; of cohort {store.cohort}, this is: {listed}"
         )
     return tuple(dict.fromkeys((*names, *(hold.name for hold in found))))
@@ -154,14 +153,14 @@ def select_hold_names(
 
 def accept_configured(store: CohortStore, keys: KeyRing, names: Sequence[str], reason: str, code: str) -> None:
     """Accept the holds named in a run's configuration, with the signature given there or a demonstration's own key."""
-    ledger, sign_off, own = note_signers(store.home, keys), load_policy().sign_off, keys.demonstration_key
+    log, own = open_signature_log(store.home, keys), keys.demonstration_key
     unsigned = build_acceptance(store, names, reason, list_sha256(store))
     if code or (own and is_demonstration(store.home)):
-        by = approval.parse_signature(code) if code else own
+        by = parse_signature(code) if code else own
         assert by is not None
-        record_acceptance(ledger, approval.sign_content(ledger, sign_off, unsigned, by)[1])
+        log.record_acceptance(log.sign_content(unsigned, by)[1])
     else:
-        raise approval.MayNotSign(
+        raise MayNotSign(
             f"{', '.join(names)}: accepted with a person's signature alone. Nothing was recorded: put what"
             " `readiness accept --for-dagster` prints into the configuration of the run"
         )
@@ -173,24 +172,18 @@ def build_acceptance(store: CohortStore, names: Sequence[str], reason: str, shee
     for name in names:
         if name not in found:
             listed = ", ".join(found) or "nothing"
-            raise approval.MayNotSign(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
+            raise MayNotSign(f"{name} is not held; of cohort {store.cohort}, this is: {listed}")
     if not is_reason(reason):
-        raise approval.MayNotSign(f"{A_REASON}. Nothing was recorded")
-    ledger, held = Ledger(store.home.ledger).get_identity(), [found[name] for name in sorted(names)]
+        raise MayNotSign(f"{A_REASON}. Nothing was recorded")
+    ledger, held = store.home.open_ledger().get_identity(), [found[name] for name in sorted(names)]
     return Acceptance("", "", ledger, held, reason, sheet_sha256)
 
 
-def record_acceptance(ledger: Ledger, acceptance: Acceptance) -> None:
-    """Record an acceptance, once; durable on return."""
-    if acceptance not in [each for each, _ in approval.SignOffs(ledger).iter_lines(Acceptance)]:
-        approval.add_line(ledger, acceptance.kind, asdict(acceptance))
-
-
-def _iter_accepted(ledger: Ledger) -> Iterator[tuple[Mapping[str, str], Accepted]]:
+def _iter_accepted(home: Home) -> Iterator[tuple[Mapping[str, str], Accepted]]:
     """Yield the signed content of each accepted hold, with its acceptance, if that counts now; oldest first."""
-    books = approval.SignOffs(ledger)
+    books, identity = home.read_sign_offs(), home.open_ledger().get_identity()
     for each, line in books.iter_lines(Acceptance):
-        if each.ledger == ledger.get_identity():
+        if each.ledger == identity:
             person, why_not = books.identify_signer(each)
             if not why_not:
                 accepted = Accepted(person.name, person.role, each.reason, line.recorded_at[:10], each.signature)

@@ -32,9 +32,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.canonical import hash_json
 from privacy.release.child_table import compute_input_mac, count_cells
-from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Measurement
-from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path, measure_once, read_stored_measurement
 
 
@@ -74,9 +72,9 @@ def measure_family(store: CohortStore, keys: KeyRing, family: str, version: str)
     Once drawn, it is read back whatever has arrived since. Raises what
     `measure_once` raises, `WaitsForApproval`, `Damaged`, and `Refused` for a table on request.
     """
-    fixed, ledger = records.read_fixed_record(store.home, version), Ledger(store.home.ledger)
+    fixed, ledger = records.read_fixed_record(store.home, version), store.home.open_ledger()
     # read once: the policy file may be replaced between two readings, and the signed policy must be the one used
-    policy, plan = load_policy(), records.find_plan(store, version, family)
+    policy, plan = store.home.load_policy(), records.find_plan(store, version, family)
     # a committed charge was signed for, and reading its measurement back draws nothing
     if ledger.is_measured(store.cohort, version, [family]):
         return read_stored_measurement(ledger, store.home.restricted, cohort=store.cohort, release=version, plan=plan)
@@ -114,7 +112,7 @@ def publish_bundle(store: CohortStore, keys: KeyRing, version: str) -> Path:
     facts.Version.parse(version)
     announce(store.home, keys, version, clock.today())
     if not is_bundle_current(store.home, keys, version):
-        ledger = Ledger(store.home.ledger)
+        ledger = store.home.open_ledger()
         # a lost, new or old ledger must not publish beside bundles that it does not know
         ledger.check_known(records.read_published_charges(store.home, keys, excluding=version))
         # a bundle that is already published is written again only if its publication was approved
@@ -151,7 +149,7 @@ def is_bundle_current(home: Home, keys: KeyRing, version: str) -> bool:
     if json.loads(path.read_bytes()) != _hash_release(home, keys, version):
         return False
     # even if nothing changed here: another home may have published to the same place since
-    Ledger(home.ledger).check_known(records.read_published_charges(home, keys))
+    home.open_ledger().check_known(records.read_published_charges(home, keys))
     return True
 
 
@@ -162,7 +160,7 @@ def note_sound(home: Home, keys: KeyRing, version: str) -> None:
 
 def _hash_release(home: Home, keys: KeyRing, version: str) -> dict[str, object]:
     """Return hashes of everything that decides a release, and of its measurements and published files, by path."""
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     decides = list_causes(home, keys, version) | {
         "ledger": [line.entry_hash for line in ledger.list_entries()[-1:]],
         "signed": [line.entry_hash for line in ledger.sign_offs()[-1:]],

@@ -32,7 +32,7 @@ from privacy.estimation import intervals
 from privacy.estimation.covariance import Covariances
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan, make_plan
-from privacy.release.policy import Policy, Reliability, load_policy
+from privacy.release.policy import Policy, Reliability
 from privacy.release.workload import Array, Cube, Figures, Selector, list_terms
 from sources.reference.places import get_place
 from sources.reference.published_figures import Range, estimate_council_size, get_plausible_shares, get_rows_per_child
@@ -340,11 +340,13 @@ def format_percent(least_and_most: Sequence[int], total: int) -> str:
 
 
 def compute_expected_accuracy(
-    councils: Sequence[str], share: float = 1.0, children: Mapping[str, int] | None = None
+    councils: Sequence[str], policy: Policy, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:
-    """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers."""
-    policy, sizes = load_policy().scale(share), tuple(sorted((children or {}).items()))
-    return _compute_expected_accuracy(tuple(councils), policy, sizes)
+    """Return the plan and expected accuracy of every table, JSON-ready; `children` replace published numbers.
+
+    `policy` has the share of the split that the release spends.
+    """
+    return _compute_expected_accuracy(tuple(councils), policy, tuple(sorted((children or {}).items())))
 
 
 # a release writes the page with these numbers once for each family it measures

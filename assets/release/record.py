@@ -35,11 +35,10 @@ from privacy.doors.environment import get_settings
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import plan_review
-from privacy.release.approval import SignOffs
-from privacy.release.ledger import Ledger, LedgerCorrupt, StatedCharge
+from privacy.release.ledger import LedgerCorrupt, StatedCharge
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, PlanError
-from privacy.release.policy import Policy, Stage, load_policy
+from privacy.release.policy import Policy, Stage
 from privacy.release.session import StoreError, settle
 from privacy.release.statement import MeasuredCohort
 
@@ -105,9 +104,9 @@ class ReleaseRecord(dict[str, CohortRecord]):
         used = (each for entry in self.values() for each in (entry.measured_in, *entry.on_request))
         return {self.version, *used}
 
-    def load_policy(self, cohort: str) -> Policy:
+    def scale_policy(self, policy: Policy, cohort: str) -> Policy:
         """Return the policy with the split that the release spends."""
-        return load_policy().scale(self[cohort].share if cohort in self else WHOLE)
+        return policy.scale(self[cohort].share if cohort in self else WHOLE)
 
 
 _COHORT_RECORDS = TypeAdapter(dict[str, CohortRecord])
@@ -139,7 +138,8 @@ def find_plan(store: CohortStore, version: str, family: str) -> Plan:
     # a review, and requested tables of a reused cohort, are measured under their own stored plans
     if family not in FAMILIES or record[store.cohort].measured_in != version:
         return read_request_plan(store, version, family)
-    return plan_family(family, record[store.cohort].councils, record.load_policy(store.cohort))
+    policy = record.scale_policy(store.home.load_policy(), store.cohort)
+    return plan_family(family, record[store.cohort].councils, policy)
 
 
 def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
@@ -155,7 +155,7 @@ def read_published_plans(store: CohortStore, release: str) -> dict[str, Plan]:
                 " directory"
             ) from None
         found[family] = _read(store, file, release)
-        if Ledger(store.home.ledger).find(store.cohort, release, family) is None:
+        if store.home.open_ledger().find(store.cohort, release, family) is None:
             raise StoreError(f"the ledger has no charge of {family} of release {release}, cohort {store.cohort}")
     return found
 
@@ -193,7 +193,7 @@ def _read(store: CohortStore, path: Path, release: str) -> Plan:
     except (OSError, PlanError):
         raise StoreError(f"{path} is no plan any more: restore it from a backup, and keep earlier releases") from None
     # every variance is computed from the plan, so under another one the intervals would be wrong
-    charged = Ledger(store.home.ledger).find(store.cohort, release, plan.family.name)
+    charged = store.home.open_ledger().find(store.cohort, release, plan.family.name)
     if charged is not None and charged.entry.plan_sha256 != plan.sha256:
         raise StoreError(
             f"{path} is not the plan that the ledger recorded for release {release}, cohort {store.cohort}"
@@ -214,7 +214,7 @@ def add_review(store: CohortStore, version: str, split: Mapping[str, float]) -> 
         return {earlier: (REVIEW,)}
     if not store.reviewed.exists():
         return {}
-    policy, ledger = load_policy(), Ledger(store.home.ledger)
+    policy, ledger = store.home.load_policy(), store.home.open_ledger()
     if ledger.get_cap(store.cohort):
         ledger.check_fits(store.cohort, version, {**split, REVIEW: policy.review_rho})
     keep_plan(store, version, plan_review(sample.children, policy.review_rho, policy.delta, sample.number))
@@ -246,7 +246,7 @@ def read_published_charges(
 def settle_charges(store: CohortStore, keys: KeyRing | None = None) -> None:
     """Finish what dead processes left (`privacy.release.session.settle`). Raises as it and `read_published_charges`."""
     published = partial(read_published_charges, store.home, keys)
-    settle(Ledger(store.home.ledger), store.home.restricted, store.cohort, published)
+    settle(store.home.open_ledger(), store.home.restricted, store.cohort, published)
 
 
 def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
@@ -255,13 +255,13 @@ def check_known(home: Home, anchors: Sequence[Anchor]) -> None:
     _check_signed(anchors, next(iter(signed), None))
     if not home.has_ledger:
         raise LedgerCorrupt(f"there is no ledger at {home.ledger}: restore it from a backup; nothing is published")
-    Ledger(home.ledger).check_known(list_stated_charges(anchors))
+    home.open_ledger().check_known(list_stated_charges(anchors))
 
 
 def explain_unconfirmed_ledger(home: Home, excluding: str | None = None) -> str:
     """Return why charges may be missing from the ledger; empty if nothing suggests it, or people have signed since."""
-    ledger, restored = Ledger(home.ledger), find_last_restore(home)
-    signed = [each.request for each in SignOffs(ledger).approvals if each.request["stage"] == Stage.MEASUREMENT]
+    ledger, restored = home.open_ledger(), find_last_restore(home)
+    signed = [each.request for each in home.read_sign_offs().approvals if each.request["stage"] == Stage.MEASUREMENT]
     here = {"place": ledger.find_place(), "restored": restored.entry_hash if restored else ""}
     if any(here.items() <= request.items() and request["release"] != excluding for request in signed):
         return ""

@@ -38,10 +38,8 @@ from privacy import chained_log
 from privacy.doors import clock, files
 from privacy.keys import SIGNING_FILE, KeyRing
 from privacy.release.canonical import hash_json
-from privacy.release.ledger import Ledger
 from privacy.release.mechanism import Counts
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
 from privacy.release.session import build_measurement_path, measure_once
 
 NOTICE = "This is a rehearsal: every figure is made up. It is not a release, and nobody has approved it."
@@ -90,7 +88,7 @@ def rehearse(store: CohortStore, version: str) -> None:
 
 def _iter_due(home: Home, version: str) -> Iterator[tuple[str, Plan]]:
     """Yield the cohort and plan of every measurement that the release is still to be charged for."""
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     for cohort, entry in records.read_fixed_record(home, version).items():
         for family in entry.list_measured_families(version):
             if not ledger.is_measured(cohort, version, [family]):
@@ -99,7 +97,7 @@ def _iter_due(home: Home, version: str) -> Iterator[tuple[str, Plan]]:
 
 def _make(copy: Home, cohort: str, version: str, due: list[tuple[str, Plan]]) -> None:
     """Charge, draw, publish and verify in the copy."""
-    ledger, accounts, keys = Ledger(copy.ledger), load_policy().accounts, _make_keys(copy)
+    ledger, accounts, keys = copy.open_ledger(), copy.load_policy().accounts, _make_keys(copy)
     for each, plan in due:
         unit = plan.family.unit
         ledger.approve(each, accounts[unit].cap_rho, unit=unit)
@@ -146,7 +144,7 @@ def _copy_home(home: Home, version: str) -> Iterator[Home]:
         shutil.copytree(home.release_record(version).parent, copy.release_record(version).parent)
         for file in chained_log.list_files(home.requests):
             shutil.copy(file, copy.requests.parent)
-        Ledger(copy.ledger).restore(Ledger(home.ledger).copy())
+        copy.open_ledger().restore(home.open_ledger().copy())
         # cohort and release are placeholders: only the folder above all measurements is wanted
         kept, place = (build_measurement_path(each.restricted, "c", "r", "f").parents[2] for each in (home, copy))
         for source, target in ((kept, place), (home.release, copy.release)):

@@ -17,7 +17,7 @@ from assets.home.errors import Refused
 from assets.home.home_lock import lock_cohorts
 from assets.home.paths import CohortStore, Home
 from assets.home.processing_log import find_last_restore
-from assets.home.signers import is_demonstration, note_signers
+from assets.home.signers import is_demonstration, open_signature_log
 from assets.linkage.inputs import PROFILE, hash_file, read_complete_record, read_link_parameters, read_record
 from assets.release.decision_sheet import get_sheet_path, hash_expectations, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
@@ -33,13 +33,13 @@ from ndl_export.files.signing import PUBLIC_KEY_FILE, load_public_key
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
-from privacy.release import approval
-from privacy.release.approval import MayNotSign, SignOffs, WaitsForApproval
+from privacy.release.approval import STRANGER, MayNotSign, WaitsForApproval
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger, format_approval_note
 from privacy.release.plan import Plan
-from privacy.release.policy import Policy, PolicyError, Stage, format_public_key, load_policy
-from privacy.release.signed_lines import CHANGE_OF_PEOPLE, WITHDRAWAL, Request
+from privacy.release.policy import Policy, PolicyError, Stage, format_public_key
+from privacy.release.signature_log import SignatureLog
+from privacy.release.signed_lines import WITHDRAWAL, Request
 
 
 class WaitsForAcceptance(WaitsForApproval):
@@ -76,7 +76,7 @@ def build_next_request(store: CohortStore, version: str, options: ReleaseOptions
 
 def build_people_request(home: Home) -> Request:
     """Return the request that replaces the recorded people with those of the policy. Raises `Refused`."""
-    request = SignOffs(note_signers(home)).build_change_of_people(load_policy().sign_off)
+    request = open_signature_log(home).build_change_of_people()
     if request is None:
         raise Refused("the policy names the people whom the ledger records, or nobody: there is no change to sign")
     return request
@@ -84,12 +84,10 @@ def build_people_request(home: Home) -> Request:
 
 def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
     """Record a signature in the ledger. Raises `WaitsForAcceptance` if the release is held, and `MayNotSign`."""
-    ledger, sign_off = note_signers(store.home), load_policy().sign_off
+    log = open_signature_log(store.home)
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(store, read_release_state(store.home, request["release"]))
-    person, judgement = approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, by)
-    if request["stage"] == CHANGE_OF_PEOPLE:
-        approval.note_people(ledger, sign_off)
+    person, judgement = log.sign(request, store.cohort, sheet_sha256, by)
     return Count(person.role, len(judgement.counting), judgement.needed)
 
 
@@ -103,7 +101,7 @@ def check_read(read: str, now: str) -> None:
 
 def build_measurement_request(home: Home, version: str) -> Request:
     """Return the request to measure a release that was begun. Raises `Refused` and `NotLinked`."""
-    ledger, policy, fixed = Ledger(home.ledger), load_policy(), read_fixed_record(home, version)
+    ledger, policy, fixed = home.open_ledger(), home.load_policy(), read_fixed_record(home, version)
     cohorts = {each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, fixed[each]) for each in fixed}
     # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
@@ -120,13 +118,13 @@ def build_publication_request(home: Home, version: str) -> Request:
     """Return the request to publish a bundle. Raises `Refused` and `BundleRefused`."""
     # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
     return _build_request(
-        Ledger(home.ledger), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version))
+        home.open_ledger(), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version))
     )
 
 
 def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _build_request(Ledger(home.ledger), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
+    return _build_request(home.open_ledger(), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
 
 
 def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: Policy, plan: Plan) -> str:
@@ -134,7 +132,7 @@ def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: P
 
     `policy` and `plan` are those about to be used. Raises `PolicyError`, `WaitsForAcceptance` and `WaitsForApproval`.
     """
-    ledger = note_signers(store.home, keys)
+    log = open_signature_log(store.home, keys)
     held, request = read_release_state(store.home, version), build_measurement_request(store.home, version)
     if held.open:
         # written before the refusal, so that people can read the held bundle
@@ -144,7 +142,7 @@ def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: P
     if own != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
     _require_sign_off(store, keys, request)
-    signed = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, version)
+    signed = log.read().list_allowed(Stage.MEASUREMENT, version)
     return format_approval_note(each.line for each in signed)
 
 
@@ -179,7 +177,7 @@ def _describe_holds(home: Home, held: State) -> str:
 def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
     request = build_publication_request(store.home, version)
-    if not SignOffs(Ledger(store.home.ledger)).is_allowed(request, _read_release_key(find_bundle(store.home, version))):
+    if not store.home.read_sign_offs().is_allowed(request, _read_release_key(find_bundle(store.home, version))):
         _require_sign_off(store, keys, request)
     return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
 
@@ -187,7 +185,7 @@ def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
 def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> facts.Version | None:
     """Withdraw a release if enough people have signed this; return the version that is then current, if any."""
     request, known = build_withdrawal_request(home, version, reason), facts.load_withdrawals(home.release)
-    if version not in known and not SignOffs(Ledger(home.ledger)).is_allowed(request):
+    if version not in known and not home.read_sign_offs().is_allowed(request):
         _require_sign_off(home.get_cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
     # a withdrawal that is repeated keeps its day and reason
@@ -197,7 +195,7 @@ def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: st
 
 def _list_approved_withdrawals(home: Home) -> list[facts.Withdrawal]:
     """Return the withdrawals that people have signed and that were carried out, each dated by its last signature."""
-    books = SignOffs(Ledger(home.ledger))
+    books = home.read_sign_offs()
     return [facts.Withdrawal(request["release"], day, request["reason"]) for request, day in books.iter_withdrawals()]
 
 
@@ -233,7 +231,7 @@ class Ready:
 
 def list_ready_releases(home: Home) -> list[Ready]:
     """Return releases that enough people have signed but that are not yet measured, or not yet published."""
-    signed = (each for each in SignOffs(note_signers(home)).list_signed() if each.request["stage"] in set(Stage))
+    signed = (each for each in open_signature_log(home).read().list_signed() if each.request["stage"] in set(Stage))
     found = []
     # a later signature replaces earlier ones of the same release, which may be on a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
@@ -248,7 +246,7 @@ def is_done(home: Home, stage: Stage, version: str) -> bool:
     """Return whether a bundle is published, or everything that a release measures itself is measured and paid for."""
     if stage == Stage.PUBLICATION:
         return (home.release / version).exists() or not (home.held / version).is_dir()
-    ledger, fixed = Ledger(home.ledger), read_fixed_record(home, version)
+    ledger, fixed = home.open_ledger(), read_fixed_record(home, version)
     return all(
         ledger.is_measured(each, version, entry.list_measured_families(version)) for each, entry in fixed.items()
     )
@@ -275,10 +273,10 @@ def check_publication(home: Home, version: str) -> str | None:
         request = build_publication_request(home, version)
     except BundleRefused:
         return None
-    ledger, release_key = note_signers(home), _read_release_key(bundle)
-    if not SignOffs(ledger).is_allowed(request, release_key):
+    log, release_key = open_signature_log(home), _read_release_key(bundle)
+    if not log.read().is_allowed(request, release_key):
         cohort = max(facts.index_cohort_entries(json.loads((bundle / facts.PRIVACY_RECORD_FILE).read_bytes())))
-        _allow(home.get_cohort(cohort), ledger, request, write_sheet(home, request), None, release_key)
+        _allow(home.get_cohort(cohort), log, request, write_sheet(home, request), None, release_key)
     return str(request["sha256sums"])
 
 
@@ -288,33 +286,34 @@ def _read_release_key(bundle: Path) -> str:
 
 
 def _require_sign_off(store: CohortStore, keys: KeyRing | None, request: Request) -> None:
-    ledger, sign_off = note_signers(store.home, keys), load_policy().sign_off
-    sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, SignOffs(ledger)
+    log = open_signature_log(store.home, keys)
+    sheet_sha256, books = write_decision_sheet(store, request).sheet_sha256, log.read()
     own = keys.demonstration_key if keys else None
     # another set's demonstration key, left beside real keys, must sign nothing
     if own and is_demonstration(store.home):
         holder = books.recorded.find_holder(format_public_key(own.public_key()))
-        if holder is not approval.STRANGER and not books.judge(request, sheet_sha256).is_enough:
-            approval.sign(ledger, sign_off, request, store.cohort, sheet_sha256, own)
-    _allow(store, ledger, request, sheet_sha256, keys.signing_key if keys and keys.can_sign else None)
+        if holder is not STRANGER and not books.judge(request, sheet_sha256).is_enough:
+            log.sign(request, store.cohort, sheet_sha256, own)
+    _allow(store, log, request, sheet_sha256, keys.signing_key if keys and keys.can_sign else None)
 
 
 def _allow(
     store: CohortStore,
-    ledger: Ledger,
+    log: SignatureLog,
     request: Request,
     sheet_sha256: str,
     by: Ed25519PrivateKey | None,
-    *release_keys: str,
+    release_key: str | None = None,
 ) -> None:
     """Pass if enough people have signed; otherwise raise `WaitsForApproval` with the command to run."""
     try:
-        approval.allow(ledger, load_policy().sign_off, request, sheet_sha256, by, *release_keys)
+        log.allow(request, sheet_sha256, by, release_key)
     except WaitsForApproval as waiting:
-        raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, SignOffs(ledger), request)}") from None
+        raise WaitsForApproval(f"{waiting}. {_explain_remedy(store, log, request)}") from None
 
 
-def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> str:
+def _explain_remedy(store: CohortStore, log: SignatureLog, request: Request) -> str:
+    books = log.read()
     version, where = request["release"], f"--home {shlex.quote(str(store.home.root))}"
     approve, publish = f"readiness approve {where}", " --publish" if request["stage"] == Stage.PUBLICATION else ""
     command = f"{approve} --cohort {store.cohort} --release {version}{publish}"
@@ -326,7 +325,7 @@ def _explain_remedy(store: CohortStore, books: SignOffs, request: Request) -> st
     others = (
         "The policy names other people than the ledger records. Those recorded sign until enough of them have signed"
         f" the change: {approve} --people. "
-        if books.build_change_of_people(load_policy().sign_off)
+        if log.build_change_of_people()
         else ""
     )
     sheet = get_sheet_path(store.home, request)

@@ -56,10 +56,10 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
     if council is not None and council not in councils:
         stop(f"no council {council!r} takes part: {', '.join(councils)}")
     with show_progress("Planning"):
-        room = fix_release.compute_remaining_budget(store, share)
-        expected = planning.compute_expected_accuracy(councils, room.share)
+        policy, room = store.home.load_policy(), fix_release.compute_remaining_budget(store, share)
+        expected = planning.compute_expected_accuracy(councils, policy.scale(room.share))
         found = {"cohort": store.cohort, **expected, "budget": asdict(room)}
-    show(report_plan(found, council=council, everything=everything))
+    show(report_plan(found, policy.minimum_accuracy, council=council, everything=everything))
     if room.share_was_asked and not room.fits:
         end(Ending.BUDGET)
 
@@ -71,7 +71,7 @@ def plan(store: CohortStore, landing: Path | None, share: float | None, council:
 def budget(home: Home) -> None:
     """Show how much of the privacy budget is spent and left."""
     require_ledger(home)
-    show(report_budget(home.ledger))
+    show(report_budget(home))
 
 
 @click.command()

@@ -11,7 +11,7 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import CohortStore, Home
-from assets.home.signers import note_signers
+from assets.home.signers import open_signature_log
 from assets.release import decision_sheet, fix_release, holds, record, sign_off
 from pipelines.commands import console, options
 from pipelines.commands.console import Ending, answer, is_json_wanted, show_progress, stop
@@ -21,7 +21,8 @@ from pipelines.commands.runs import release
 from pipelines.reports.document import format_text, write_text
 from privacy.doors import files
 from privacy.keys import generate_private_pem, load_own_key
-from privacy.release import approval, policy
+from privacy.release import policy
+from privacy.release.signature_log import parse_signature
 from sources.reference.cohorts import Cohort
 
 
@@ -42,7 +43,7 @@ class Signing:
         if self.key_file and self.signature:
             stop("give --key or --signature, not both", Ending.USAGE)
         if self.signature:
-            return approval.parse_signature(self.signature.read())
+            return parse_signature(self.signature.read())
         if self.key_file is None:
             return None
         if self.sheet_read is None:
@@ -233,18 +234,18 @@ def _accept(
 
     Without `by`, write the file to sign.
     """
-    ledger = note_signers(store.home)
+    log = open_signature_log(store.home)
     unsigned = holds.build_acceptance(store, names, reason, sheet_sha256)
     if by is None:
         files.write(store.acceptance_to_sign, unsigned.message)
         click.echo(f"File to sign: {store.acceptance_to_sign}\n{HOW_TO_SIGN}", err=is_json_wanted())
         return
-    person, signed = approval.sign_content(ledger, policy.load_policy().sign_off, unsigned, by)
+    person, signed = log.sign_content(unsigned, by)
     if for_dagster:
         lines = [{"holds": [*names], "reason": reason, "signature": signed.signature}]
         click.echo(yaml.safe_dump(lines, sort_keys=False, width=1_000), nl=False)
         return
-    holds.record_acceptance(ledger, signed)
+    log.record_acceptance(signed)
     click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=is_json_wanted())
 
 

@@ -11,7 +11,6 @@ from prometheus_client.registry import Collector
 from assets.home.paths import Home
 from assets.release.sign_off import is_done
 from pipelines.dagster import instance, jobs
-from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import EntryKind
 from privacy.release.policy import Stage
 
@@ -40,7 +39,7 @@ class InstallationCollector(Collector):
         )
         free = [((name,), shutil.disk_usage(folder).free) for name, folder in self._folders if folder.is_dir()]
         yield _build_gauge("disk_free_bytes", "Free space on the disk of a folder.", "folder", free)
-        ledger = Ledger(self._home.ledger)
+        ledger = self._home.open_ledger()
         accounts = [(entry.cohort, entry.unit) for entry in ledger.list_entries() if entry.kind == EntryKind.APPROVE]
         caps, left = ([(each, read(*each)) for each in accounts] for read in (ledger.get_cap, ledger.compute_remaining))
         yield _build_gauge("budget_cap_rho", "Approved privacy budget, rho.", "cohort unit", caps)

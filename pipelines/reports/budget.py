@@ -1,18 +1,18 @@
 """Reports on the privacy budget: `readiness plan`, before anything is spent, and `budget`, the ledger as an account."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from assets.home.paths import Home
 from assets.release import planning, record
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Report, write_text
 from privacy.release.approval import SignOffs, describe_ignored
-from privacy.release.ledger import NANO, Ledger, collect_charges
+from privacy.release.ledger import NANO, collect_charges
 from privacy.release.ledger_storage import CHILD, Entry, EntryKind
 from privacy.release.mechanism import compute_epsilon
-from privacy.release.policy import load_policy
+from privacy.release.policy import MinimumAccuracy
 
 Account = dict[str, Any]
 Row = dict[str, Any]
@@ -23,15 +23,15 @@ ROWS_PER_WARNING = 3
 _OPEN = "charged; no measurement is recorded yet: a run is in progress, or one stopped and the next gives it back"
 
 
-def build_statement(location: Path | str) -> list[Account]:
+def build_statement(home: Home) -> list[Account]:
     """Return the accounts by cohort and unit: cap, releases with their charges, and what is left; JSON-ready.
 
     `charges` are in the order of the ledger. `releases` add them up, with the total spent up to each. `given_back` is
     how often a charge was given back. `approvals` are signatures, and whether each counted. Raises `LedgerError`.
     """
-    ledger = Ledger(location)
+    ledger = home.open_ledger()
     ledger.verify_chain()
-    entries, delta, signed = ledger.list_entries(), load_policy().delta, SignOffs(ledger)
+    entries, delta, signed = ledger.list_entries(), home.load_policy().delta, home.read_sign_offs()
     approved = [(entry.cohort, entry.unit) for entry in entries if entry.kind == EntryKind.APPROVE]
     # a cohort has no cap before its first charge, but people may have signed for it
     waiting = {each.approval.cohort for each in signed.approvals} - {"", *(cohort for cohort, _ in approved)}
@@ -41,9 +41,9 @@ def build_statement(location: Path | str) -> list[Account]:
     ]
 
 
-def report_budget(location: Path | str) -> Report:
+def report_budget(home: Home) -> Report:
     """Report what each account may spend, has spent and has left, its charges by release, and signatures."""
-    found, ignored = build_statement(location), SignOffs(Ledger(location)).ignored
+    found, ignored = build_statement(home), home.read_sign_offs().ignored
     good = all(not account["cap_rho"] or account["remaining_rho"] for account in found)
     text = write_text("budget.md.j2", accounts=found, ignored=describe_ignored(ignored) if ignored else "")
     return Report("ledger", text, list(found), good)
@@ -112,7 +112,9 @@ def _build_amount(nano_rho: int, delta: float) -> dict[str, float]:
     return {"rho": nano_rho / NANO, "epsilon": compute_epsilon(nano_rho / NANO, delta) if nano_rho else 0.0}
 
 
-def report_plan(found: Row, *, council: str | None = None, everything: bool = False) -> Report:
+def report_plan(
+    found: Row, minimum: Mapping[str, MinimumAccuracy], *, council: str | None = None, everything: bool = False
+) -> Report:
     """Report what a release would charge, whether that fits and is worth it, and how accurate its tables will be.
 
     Accuracy is given over all councils, for one `council`, or with `everything` for each area and with all warnings.
@@ -122,7 +124,7 @@ def report_plan(found: Row, *, council: str | None = None, everything: bool = Fa
         "plan.md.j2",
         **found | {"warnings": [] if council else found["warnings"]},
         whole=record.WHOLE,
-        minimum=load_policy().minimum_accuracy,
+        minimum=minimum,
         titles={name: table.title for name, table in TABLES.items()},
         share=planning.format_percent,
         spreads=_summarise_by_table(found) if in_brief else [],

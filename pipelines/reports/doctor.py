@@ -33,9 +33,8 @@ from privacy.chained_log import LogBroken
 from privacy.doors import clock, environment
 from privacy.doors.database import get_memory_gib
 from privacy.keys import DEMONSTRATION_FILE, FROM_BACKUP, PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
-from privacy.release.approval import SignOffs, describe_ignored
-from privacy.release.ledger import Ledger, LedgerError
-from privacy.release.policy import load_policy
+from privacy.release.approval import describe_ignored
+from privacy.release.ledger import LedgerError
 from privacy.release.session import read_charges
 from sources.extract.landing import describe_unread_entries, list_councils
 
@@ -211,7 +210,7 @@ def _check_sign_off(folder: Path, ring: KeyRing | None, home: Home) -> Answers:
     """Yield findings on who may sign releases off: the people of the policy, or a demonstration's key."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
         yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
-    policy = load_policy().sign_off
+    policy = home.load_policy().sign_off
     today = clock.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
     needed = max(policy.persons.values())
@@ -296,7 +295,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.MISSING if spent else State.OK, f"{shown} does not exist; {sentence}"
         return
     # a ledger that lacks a measurement or a bundle would refuse every charge
-    ledger = Ledger(where)
+    ledger = home.open_ledger()
     number = len(ledger.copy().entries)
     unknown = ledger.list_unknown([*stated, *kept])
     for each in unknown:
@@ -307,7 +306,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         yield State.OK, f"{shown}: {number} entries, unbroken, {charged}"
     if doubt := explain_unconfirmed_ledger(home):
         yield State.LOOK, doubt
-    if ignored := SignOffs(ledger).ignored:
+    if ignored := home.read_sign_offs().ignored:
         yield State.LOOK, describe_ignored(ignored)
     if any(charge.end is None for charge in ledger.list_charges()):
         yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
@@ -377,7 +376,7 @@ def _check_clock(home: Home) -> Answers:
     try:
         last += [dt.datetime.fromisoformat(entry.time) for entry in read_entries(home)[-1:]]
         if home.has_ledger:
-            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in Ledger(home.ledger).list_entries()[-1:]]
+            last += [dt.datetime.fromisoformat(entry.recorded_at) for entry in home.open_ledger().list_entries()[-1:]]
     except (LedgerError, LogBroken):
         # the checks of ledger and log report these
         pass

@@ -14,23 +14,19 @@ In a demonstration one key, that of the key set, is enough for any number of peo
 or an extract is taken in that `readiness synth` did not write.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 from itertools import islice
 from typing import Any, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from privacy.doors import clock
-from privacy.doors.environment import SIMULATED_DATE
 from privacy.doors.shipped import read_yaml
-from privacy.release.canonical import encode_canonical_json, hash_json
+from privacy.release.canonical import hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.ledger_storage import SignOffLine
-from privacy.release.policy import Person, SignOff, Stage, format_public_key
+from privacy.release.policy import Person, SignOff, Stage
 from privacy.release.signed_lines import (
     CHANGE_OF_PEOPLE,
     TEXT_PAGES,
@@ -56,15 +52,10 @@ class WaitsForApproval(Exception):
     """A release that people must sign first; the message says who has, what has changed, and the command to run."""
 
 
-class DateIsSimulated(Exception):
-    """Raised if something would be recorded under a simulated date outside a demonstration; nothing was."""
-
-
 class MayNotSign(Exception):
     """A signature that would not count; nothing was recorded."""
 
 
-AnySignature = TypeVar("AnySignature", bound=Signature)
 AnyLine = TypeVar("AnyLine", bound=Line)
 
 
@@ -307,167 +298,32 @@ def _describe_signature(person: Person, line: SignOffLine) -> str:
 
 def describe_ignored(lines: Sequence[SignOffLine]) -> str:
     """Return a sentence about lines of the ledger's signatures that are ignored, by number."""
-    numbers = ", ".join(str(line.seq) for line in lines[:_NAMES_SHOWN])
-    more = ", and others" if len(lines) > _NAMES_SHOWN else ""
+    numbers = ", ".join(str(line.seq) for line in lines[:NAMES_SHOWN])
+    more = ", and others" if len(lines) > NAMES_SHOWN else ""
     return (
         f"{len(lines)} lines beside the ledger's entries are not as this version writes signatures, and are ignored:"
         f" {numbers}{more}. Find out who wrote them"
     )
 
 
-def has_no_signers(ledger: Ledger, sign_off: SignOff) -> bool:
-    """Return whether neither the policy nor the ledger names anybody who may sign."""
-    return not sign_off.people and SignOffs(ledger).recorded.sign_off is None
-
-
-def note_people(ledger: Ledger, sign_off: SignOff) -> None:
-    """Record who may sign by the policy and how many must; a change only once enough of those recorded signed it."""
-    if not sign_off.people:
-        return
-    books = SignOffs(ledger)
-    change = books.build_change_of_people(sign_off)
-    if books.recorded.sign_off is None or (change and books.judge(change, hash_text_page(change)).is_enough):
-        add_line(ledger, "people", sign_off.build_document())
-
-
-def note_keys(ledger: Ledger, release_key: Ed25519PrivateKey, demonstration_key: str = "") -> None:
-    """Record the key that signs releases, which may not sign them off, and a demonstration's public key, if any."""
-    books = SignOffs(ledger)
-    if format_public_key(release_key.public_key()) not in books.release_keys:
-        stated = ReleaseKey("", "", ledger.get_identity()).sign_with(release_key)
-        add_line(ledger, stated.kind, asdict(stated))
-    if demonstration_key and books.recorded.may_be_demonstration and not books.recorded.demonstration_key:
-        add_line(ledger, "demonstration", {"key": demonstration_key})
-
-
-def note_not_synthetic(ledger: Ledger, extract: str) -> None:
-    """Record an extract that `readiness synth` did not write, which ends a demonstration for good."""
-    if not SignOffs(ledger).recorded.real_extract:
-        add_line(ledger, "not synthetic", {"extract": extract})
-
-
-def sign(
-    ledger: Ledger,
-    sign_off: SignOff,
-    request: Request,
-    cohort: str,
-    sheet_sha256: str,
-    by: Ed25519PrivateKey | bytes,
-) -> tuple[Person, Judgement]:
-    """Record a person's signature on a request; return who signed and the new judgement. Raises `MayNotSign`."""
-    # As the ledger returns it (lists instead of tuples), so that equal requests compare equal.
-    plain = json.loads(encode_canonical_json(request))
-    person, approval = sign_content(ledger, sign_off, Approval("", "", plain, cohort, sheet_sha256), by)
-    if any(each.approval.key == approval.key for each in SignOffs(ledger).judge(plain, sheet_sha256).counting):
-        raise MayNotSign(f"the {person.role} has signed this already, and a person counts once")
-    add_line(ledger, approval.kind, asdict(approval))
-    return person, SignOffs(ledger).judge(plain, sheet_sha256)
-
-
-def sign_content(
-    ledger: Ledger, sign_off: SignOff, unsigned: AnySignature, by: Ed25519PrivateKey | bytes
-) -> tuple[Person, AnySignature]:
-    """Return who signed and the signed content, without recording it. Raises `MayNotSign` if it does not count."""
-    # The policy may name people who are not recorded yet, and a signature is judged by who is recorded.
-    note_people(ledger, sign_off)
-    books = SignOffs(ledger)
-    signed = unsigned.sign_with(by) if isinstance(by, Ed25519PrivateKey) else _attach(unsigned, by, books.recorded)
-    person, why_not = books.identify_signer(signed)
-    if why_not:
-        raise MayNotSign(f"the signature {why_not}. Nothing was recorded")
-    return person, signed
-
-
-def _attach(unsigned: AnySignature, signature: bytes, recorded: Recorded) -> AnySignature:
-    """Return the content with the signature that a recorded person made elsewhere. Raises `MayNotSign`."""
-    # A signature made elsewhere does not name its key, so every recorded key is tried.
-    found = (replace(unsigned, key=person.key, signature=signature.hex()) for person in recorded.people)
-    genuine = next((each for each in found if each.is_genuine), None)
-    if genuine is None:
-        raise MayNotSign(
-            "the signature is of something else, or by nobody who may sign: the request or its sheet may have"
-            " changed since it was signed. Nothing was recorded"
-        )
-    return genuine
-
-
-def allow(
-    ledger: Ledger,
-    sign_off: SignOff,
-    request: Request,
-    sheet_sha256: str,
-    by: Ed25519PrivateKey | None,
-    *release_keys: str,
-) -> None:
-    """Pass if enough people have signed a request; otherwise raise `WaitsForApproval`.
-
-    `sheet_sha256` is the hash of its page as it is now. That the request is allowed is recorded under `by`, the key
-    that signs releases; without it only if the page follows from the request. The message names roles, not people,
-    because it may be logged.
-    """
-    note_people(ledger, sign_off)
-    books = SignOffs(ledger, *release_keys)
-    if not books.recorded.may_be_demonstration:
-        refuse_simulated_date()
-    found = books.judge(request, sheet_sha256)
-    if not found.is_enough:
-        stage, release = request["stage"], request["release"]
-        same_stage = [each for each in found.passed_over if each.request["stage"] == stage]
-        about = [each for each in same_stage if each.request["release"] == release]
-        raise WaitsForApproval(_explain_waiting(request, found, [each.why_not for each in about or same_stage[-1:]]))
-    lines = sorted(signed.line.entry_hash for signed in found.counting)
-    allowed = Allowed("", "", lines, hash_json(request), sheet_sha256)
-    if by is not None:
-        allowed = allowed.sign_with(by)
-    # Recorded once, however often a run asks.
-    elif request["stage"] not in TEXT_PAGES:
-        return
-    if allowed not in [content for content, _ in books.iter_lines(Allowed)]:
-        add_line(ledger, allowed.kind, asdict(allowed))
-
-
-def refuse_simulated_date() -> None:
-    """Raise `DateIsSimulated` if the date is simulated: a signer's last day, among others, would mean nothing."""
-    if clock.is_simulated():
-        raise DateIsSimulated(
-            f"the date is simulated, which only a demonstration may be: unset {SIMULATED_DATE}. Nothing was recorded"
-        )
-
-
-def parse_signature(text: str | bytes) -> bytes:
-    """Parse a signature: 64 bytes as `openssl pkeyutl` writes them, or hexadecimal. Raises `MayNotSign`."""
-    if isinstance(text, bytes) and len(text) == _SIGNATURE_BYTES:
-        return text
-    try:
-        found = bytes.fromhex(text.decode("ascii") if isinstance(text, bytes) else text)  # spaces are allowed
-    except ValueError:
-        found = b""
-    if len(found) != _SIGNATURE_BYTES:
-        raise MayNotSign("this is no Ed25519 signature, 64 bytes as `openssl pkeyutl -sign -rawin` writes them")
-    return found
-
-
-_SIGNATURE_BYTES = 64
-
-
-_NAMES_SHOWN = 5
-_WORDS = read_yaml(resources.files("privacy.release").joinpath("approval.yaml"))
+NAMES_SHOWN = 5
+WORDS = read_yaml(resources.files("privacy.release").joinpath("approval.yaml"))
 
 
 def _list_differences(approval: Approval, now: Request, sheet_sha256: str) -> list[str]:
     """Return, in words, the differences between what was signed and what is about to be done."""
     before = approval.request
-    differences = list(_iter_changes(_WORDS["request"], before, now))
+    differences = list(_iter_changes(WORDS["request"], before, now))
     was, is_now = before.get("cohorts", {}), now.get("cohorts", {})
     if was.keys() != is_now.keys():
         differences.append("the cohorts")
     for cohort in sorted(was.keys() & is_now.keys()):
-        differences += _iter_changes(_WORDS["cohort"], was[cohort], is_now[cohort])
+        differences += _iter_changes(WORDS["cohort"], was[cohort], is_now[cohort])
         for what, phrase in (("plans", "the plan of {}"), ("inputs", "{}")):
             one, other = was[cohort].get(what, {}), is_now[cohort].get(what, {})
             names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
-            differences += [phrase.format(name) for name in names[:_NAMES_SHOWN]]
-            differences += ["and others"] if len(names) > _NAMES_SHOWN else []
+            differences += [phrase.format(name) for name in names[:NAMES_SHOWN]]
+            differences += ["and others"] if len(names) > NAMES_SHOWN else []
     # A difference that has no words above must not go unnoticed.
     if not differences and before != now:
         differences.append("what was signed")
@@ -480,21 +336,3 @@ def _iter_changes(words: Mapping[str, str], before: Mapping[str, Any], now: Mapp
     for what, phrase in words.items():
         if before.get(what) != now.get(what):
             yield phrase.format(before.get(what), now.get(what))
-
-
-def _explain_waiting(request: Request, found: Judgement, reasons: list[str]) -> str:
-    words = _WORDS["waiting"][request["stage"]]
-    of_whom = "signature of 1 person" if found.needed == 1 else f"signatures of {found.needed} people"
-    passed_over = f"; {'; '.join(reasons[-_NAMES_SHOWN:])}" if reasons else ""
-    return (
-        f"release {request['release']} needs the {of_whom} before it is {words['done']}, and has"
-        f" {len(found.counting) or 'none'}: {words['so_far']}{passed_over}"
-    )
-
-
-def add_line(ledger: Ledger, kind: str, content: Mapping[str, Any]) -> str:
-    """Record a signature, or what signatures allowed, in the ledger; return the hash of the line."""
-    if kind in ("people", "not synthetic") or not SignOffs(ledger).recorded.may_be_demonstration:
-        refuse_simulated_date()
-    ledger.get_identity()  # makes sure the first line exists: every request names it
-    return ledger.add_sign_off(encode_canonical_json({"kind": kind, **content}).decode()).entry_hash

@@ -22,7 +22,6 @@ from ndl_export.bundle.verify import verify
 from pipelines.definitions import Part, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
-from privacy.release.ledger import Ledger
 from sources.extract.landing import list_councils
 from tests.support import PROJECT, get_environment_without_settings
 from tests.support.areas import describe_missing
@@ -91,7 +90,7 @@ def test_each_part_does_its_work_with_its_own_secrets(
     tags = storage.get_run_by_id(done[2]).tags
     assert (tags[RELEASE_TAG], tags[SHARE]) == (VERSION, "as begun, else 1")
     assert verify(place.home.release / VERSION).ok
-    charged = {entry.release for entry in Ledger(place.home.ledger).list_entries() if entry.release}
+    charged = {entry.release for entry in place.home.open_ledger().list_entries() if entry.release}
     assert charged == {VERSION}
     assert place.home.ledger == os.environ["READINESS_LEDGER"]
     assert not (place.home.root / "ledger.sqlite").exists()

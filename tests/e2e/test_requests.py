@@ -33,7 +33,6 @@ from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import TOTAL, Column
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
-from privacy.release.ledger import Ledger
 from sources.reference.places import get_place as place_of
 from tests.support import PROJECT
 from tests.support.export.standard_validators import find_program
@@ -91,7 +90,7 @@ class Place:
         """Release, family, nano-rho and hash of the plan of every charge."""
         return [
             (each.release, each.family, each.nano_rho, each.plan_sha256)
-            for each in Ledger(self.home.ledger).list_entries()
+            for each in self.home.open_ledger().list_entries()
             if each.kind == "RESERVE"
         ]
 

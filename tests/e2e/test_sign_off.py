@@ -12,7 +12,6 @@ from pipelines.cli import main
 from pipelines.dagster.jobs import approved_releases
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger
 from tests.support.independent import write_extracts
 from tests.support.installation.commands import build_settings
 from tests.support.release.people import ANNA, BRAM, name_people, read_page
@@ -75,7 +74,7 @@ def test_hold_sign_go_on_hold_sign_go_on(site: Site) -> None:
     assert (checks["approval"].passed, checks["holds"].passed) == (False, True)
     assert "before it is measured" in str(checks["approval"].description)
     assert not waits.get_asset_materialization_events()
-    assert (site.list_requested(), Ledger(home.ledger).list_entries()) == ([], [])
+    assert (site.list_requested(), home.open_ledger().list_entries()) == ([], [])
 
     refused = site.approve("-", given="no key\n")
     assert refused.exit_code == 1

@@ -189,7 +189,7 @@ def test_the_recipe_of_the_methodology_gives_the_published_estimates(bundles: di
 
 
 def test_the_plan_says_what_will_be_unusable() -> None:
-    found = compute_expected_accuracy(COUNCILS)
+    found = compute_expected_accuracy(COUNCILS, load_policy())
     assert all(entry["met"] for entry in found["minimum_accuracy"])
     warned = {(row["table"], row["rows"]) for row in found["warnings"]}
     small = (HV_ONLY, SETTING_ONLY, NEITHER, UNSEARCHABLE)
@@ -205,7 +205,7 @@ def test_a_release_that_nobody_could_publish_is_not_begun(tmp_path: Path, monkey
     monkeypatch.setenv("READINESS_PUBLISHER", str(tmp_path / "broken.yaml"))
     with pytest.raises(InvalidPublisher, match="not readable as YAML"):
         fix(home)
-    assert Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
     monkeypatch.delenv("READINESS_PUBLISHER")
     fix(home)
 

@@ -168,6 +168,10 @@ DOORS = (
     Door("ask for the time", ("privacy.doors.clock",), _asks_for_the_time),
     Door("destroy what a sender has put somewhere", ("privacy.doors.regular",), _calls("files.overwrite", "overwrite")),
     Door("repeat what a person typed", ("privacy.doors.typed",), _an_attribute("isprintable")),
+    # a restore checks a copy of the ledger before the one in use changes
+    Door("open the ledger", ("assets.home.paths", "assets.keeping.restore"), _calls("Ledger")),
+    Door("read the policy", ("assets.home.paths",), _calls("load_policy", "policy.load_policy")),
+    Door("add a signature", ("privacy.release.signature_log",), _an_attribute("add_sign_off")),
     Door(
         "ask whether a release was charged",
         (
@@ -208,6 +212,9 @@ def test_dangerous_things_go_through_their_door(door: Door) -> None:
         ("ask for the time", "from time import time"),
         ("ask for the time", "made = partial(datetime.utcnow)"),
         ("destroy what a sender has put somewhere", "overwrite(handle)"),
+        ("open the ledger", "charges = Ledger(home.ledger).list_charges()"),
+        ("read the policy", "delta = load_policy().delta"),
+        ("add a signature", "ledger.add_sign_off(line)"),
         ("repeat what a person typed", "if not entry.reason.isprintable(): raise ValueError"),
         ("ask whether a release was charged", "any(entry.kind == EntryKind.RESERVE for entry in entries)"),
     ],

@@ -1,19 +1,17 @@
 """The one clock: UTC, a date that is simulated for a demonstration alone, and one day for a run."""
 
-import dataclasses
 import datetime as dt
 import os
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, record
 from privacy.doors import clock
 from privacy.doors.environment import SIMULATED_DATE, InvalidSettings, get_settings
-from privacy.release import approval
-from privacy.release.ledger import Ledger
-from privacy.release.policy import load_policy
+from privacy.release.signature_log import DateIsSimulated, SignatureLog
 
 NEW_YEAR = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
@@ -71,19 +69,18 @@ def test_outside_a_demonstration_nothing_is_recorded_under_a_simulated_date(
     monkeypatch.setenv(SIMULATED_DATE, "2036-09-01")
     record(home, Processing.INTAKE)
     assert read_entries(home)[-1].time.startswith("2036-09-01T")
-    with pytest.raises(approval.DateIsSimulated, match=f"unset {SIMULATED_DATE}"):
-        approval.note_not_synthetic(Ledger(home.ledger), "leeds/eyfsp/202425.csv")
+    with pytest.raises(DateIsSimulated, match=f"unset {SIMULATED_DATE}"):
+        SignatureLog(home.open_ledger()).record_real_extract("leeds/eyfsp/202425.csv")
     monkeypatch.delenv(SIMULATED_DATE)
-    ledger = Ledger(home.ledger)
-    approval.note_not_synthetic(ledger, "leeds/eyfsp/202425.csv")
+    ledger = home.open_ledger()
+    SignatureLog(ledger).record_real_extract("leeds/eyfsp/202425.csv")
     monkeypatch.setenv(SIMULATED_DATE, "2036-09-01")
     lines = len(ledger.sign_offs())
     request = {"stage": "measurement", "release": "2026.11.0"}
-    sign_off = dataclasses.replace(load_policy().sign_off, people=())
-    with pytest.raises(approval.DateIsSimulated):
+    with pytest.raises(DateIsSimulated):
         record(home, Processing.EXPIRY)
-    with pytest.raises(approval.DateIsSimulated):
-        approval.allow(ledger, sign_off, request, "", None)
-    with pytest.raises(approval.DateIsSimulated):
-        approval.add_line(ledger, "approval", {})
+    with pytest.raises(DateIsSimulated):
+        SignatureLog(ledger).allow(request, "", None)
+    with pytest.raises(DateIsSimulated):
+        SignatureLog(ledger).record_keys(Ed25519PrivateKey.generate())
     assert (len(ledger.sign_offs()), len(read_entries(home))) == (lines, 2)

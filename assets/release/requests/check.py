@@ -37,7 +37,6 @@ from privacy.estimation.intervals import UNRELIABLE, WITHHELD
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import compute_epsilon
 from privacy.release.plan import Plan
-from privacy.release.policy import load_policy
 
 Facts = dict[str, Any]
 
@@ -76,10 +75,13 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
             f"release {release.version} has another table called {', '.join(taken)}: give it a new name"
         )
     codes = sorted({code for request in requests for code in request.cohorts})
-    cohorts = {code: _Cohort(release.read_known(code), get_budget_left(home.get_cohort(code))) for code in codes}
+    policy = home.load_policy()
+    cohorts = {
+        code: _Cohort(release.read_known(policy, code), get_budget_left(home.get_cohort(code))) for code in codes
+    }
     return {
         "release": release.version,
-        "delta": load_policy().delta,
+        "delta": policy.delta,
         "requests": [_describe_request(each, release, cohorts) for each in requests],
         "together": [_compute_joint_cost(requests, each) for each in cohorts.values()] if len(requests) > 1 else [],
     }

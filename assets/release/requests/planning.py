@@ -35,7 +35,7 @@ from privacy.release.canonical import encode_canonical_json
 from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan, compute_largest_gains, make_plan
-from privacy.release.policy import Policy, load_policy
+from privacy.release.policy import Policy
 from privacy.release.workload import Array, Attribute, Cube, Family, Selector
 
 STEP = 10_000
@@ -108,10 +108,12 @@ class Known:
     policy: Policy
 
     @classmethod
-    def read(cls, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: Iterable[Plan]) -> Self:
+    def read(
+        cls, policy: Policy, bundle: Path, cohort: str, base: Mapping[str, Plan], on_request: Iterable[Plan]
+    ) -> Self:
         """Return the released plans, with group sizes from the noisy counts of a bundle measured under `base`."""
         sizes_of = cache(partial(_read_published_sizes, bundle, cohort, base))
-        return cls(cohort, base, tuple(on_request), sizes_of, load_policy())
+        return cls(cohort, base, tuple(on_request), sizes_of, policy)
 
     def combine(self, family: str, more: Plan | None = None) -> Plan:
         """Return one plan of everything measured of a family and, if given, of a plan for `more`."""
@@ -227,12 +229,12 @@ class Released:
         """Folder of the synthetic children made from it, if any."""
         return self.folder.parent / SYNTHETIC_FOLDER / self.version
 
-    def read_known(self, cohort: str) -> Known:
+    def read_known(self, policy: Policy, cohort: str) -> Known:
         names = list_plan_files(self.cohorts)
         base = {family: Plan.from_json((self.folder / names[cohort, family]).read_bytes()) for family in FAMILIES}
         measured = sorted(self.on_request.noisy_counts.items())
         on_request = (Plan.from_json(counts.plan) for key, counts in measured if key.cohort == cohort)
-        return Known.read(self.folder, cohort, base, on_request)
+        return Known.read(policy, self.folder, cohort, base, on_request)
 
 
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:

@@ -26,7 +26,6 @@ from ndl_export.facts.release_facts import Version, list_versions, load_withdraw
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import Ledger, ReleaseConflict
-from privacy.release.policy import load_policy
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,12 @@ def publish_register(home: Home) -> None:
     """Publish what was requested, answered and refused, what it cost and the remaining budget."""
     known = read_registered_requests(home)
     if known or (home.release / REGISTER_FILE).exists():
-        ledger = Ledger(home.ledger)
+        ledger = home.open_ledger()
         budgets = [
             # the ledger counts in billionths of rho
             Budget(cohort, unit, cap := ledger.get_cap(cohort, unit), round(cap - left, 9), left)
             for cohort in sorted({charge.entry.cohort for charge in ledger.list_charges()})
-            for unit in load_policy().accounts
+            for unit in home.load_policy().accounts
             for left in [ledger.compute_remaining(cohort, unit)]
         ]
         replace_register(home.release, [_build_public_entry(ledger, each) for each in known.values()], budgets)
@@ -209,7 +208,8 @@ def add_requests(
 def read_known(store: CohortStore, entry: records.CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
     base, on_request = records.read_published_plans(store, entry.measured_in), records.read_request_plans(store, entry)
-    return Known.read(store.home.release / entry.measured_in, store.cohort, base, (plan for _, plan in on_request))
+    bundle = store.home.release / entry.measured_in
+    return Known.read(store.home.load_policy(), bundle, store.cohort, base, (plan for _, plan in on_request))
 
 
 def _add_cohort_requests(
@@ -222,7 +222,7 @@ def _add_cohort_requests(
         # whether every row is the same is checked at the measurement, by the MAC that the ledger recorded
         if get_delivery_macs(read_complete_record(store).extracts) != measured_from:
             raise _build_moved_error(store.cohort, entry.measured_in)
-        ledger = Ledger(store.home.ledger)
+        ledger = store.home.open_ledger()
         for unit in {plan.family.unit for plan in plans.values()}:
             own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
             ledger.check_fits(store.cohort, version, own, unit=unit)
@@ -235,7 +235,7 @@ def _add_cohort_requests(
 
 def check_same_table(store: CohortStore, origin: str, family: str, mac: str) -> None:
     """Raise `Refused` unless a table's MAC, apart from removals on request, is the one that `origin` measured."""
-    charged = Ledger(store.home.ledger).find(store.cohort, origin, family)
+    charged = store.home.open_ledger().find(store.cohort, origin, family)
     same = charged is not None and hmac.compare_digest(charged.entry.input_mac, mac)
     # the few children removed are far below the noise, and a revision would cost everybody budget
     if not (same or store.any_forgotten):

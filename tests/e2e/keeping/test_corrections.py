@@ -30,7 +30,6 @@ from pipelines.commands.console import RunStopped
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from pipelines.run import run_cohort
-from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.extract.landing import list_councils
 from sources.reference.code_lists import GOALS
@@ -152,7 +151,7 @@ def test_until_it_is_linked_no_row_is_forgotten_or_explained_and_no_release_is_b
     row, child_id = place.find_row("leeds/eyfsp"), place.find_child_id("leeds/eyfsp")
     found, councils = place.find_rows(row), list_councils(place.landing)
     correct(place)
-    before, charged = hash_files(place.home.restricted / "pseudonymised"), Ledger(place.home.ledger).list_entries()
+    before, charged = hash_files(place.home.restricted / "pseudonymised"), place.home.open_ledger().list_entries()
     rows = [parse_row(f"{source}/leeds/{place.find_row(f'leeds/{source}')}") for source in ("eyfsp", "hv_reviews")]
 
     def measure() -> None:
@@ -174,9 +173,9 @@ def test_until_it_is_linked_no_row_is_forgotten_or_explained_and_no_release_is_b
     published = hash_files(place.home.release)
     assert _STAYS in run(place)
     assert hash_files(place.home.release) == published
-    assert Ledger(place.home.ledger).list_entries() == charged
+    assert place.home.open_ledger().list_entries() == charged
     measure()
-    assert len(Ledger(place.home.ledger).list_entries()) == len(charged) + 6
+    assert len(place.home.open_ledger().list_entries()) == len(charged) + 6
     forget(place.home, find_rows_by_pseudonym(place.home, child_id, None, place.keys), place.keys)
     assert place.find_row("leeds/eyfsp") not in place.list_rows("leeds/eyfsp")
 

@@ -10,7 +10,6 @@ import pytest
 from assets.home.processing_log import verify
 from assets.keeping.forgetting import forget
 from pipelines.commands.console import Ending
-from privacy.release.ledger import Ledger
 from tests.support.extracts import COHORT, append
 from tests.support.installation.backups import Safe, read_tree
 from tests.support.installation.released import PLANTED, Place
@@ -39,15 +38,15 @@ def moved(safe: Safe, to: Path) -> Safe:
 
 def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     """With a linkage, a signed release and a removal: verified, repeated to the byte, and charged as it would be."""
-    published, ledger = hash_files(place.home.release / FIRST), Ledger(place.home.ledger).list_entries()
+    published, ledger = hash_files(place.home.release / FIRST), place.home.open_ledger().list_entries()
     forget(place.home, place.find_rows(), place.keys, objection=True)
     safe = Safe.for_installation(place.root)
     run(safe)
-    assert (hash_files(place.home.release / FIRST), Ledger(place.home.ledger).list_entries()) == (published, ledger)
+    assert (hash_files(place.home.release / FIRST), place.home.open_ledger().list_entries()) == (published, ledger)
     safe.copy_home()
     safe.make_backup("records")
     safe.make_backup("keys")
-    before, books = read_tree(safe.home.root), Ledger(safe.home.ledger).copy()
+    before, books = read_tree(safe.home.root), safe.home.open_ledger().copy()
 
     there = moved(safe, tmp_path / "elsewhere" / "other machine")
     (keys,), (records,) = (list(there.get_disk(part).iterdir()) for part in ("keys", "records"))
@@ -56,7 +55,7 @@ def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     assert there.restore("records", records, "--yes").exit_code == 0
 
     assert read_tree(there.home.root) == before
-    assert Ledger(there.home.ledger).copy() == books
+    assert there.home.open_ledger().copy() == books
     assert there.run_command("verify", there.home.release / FIRST).exit_code == 0
     status = ("status", "--cohort", COHORT, "--json")
     assert json.loads(there.run_command(*status).stdout) == json.loads(safe.run_command(*status).stdout)
@@ -69,7 +68,7 @@ def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
     assert made == kept
     lines = len(verify(there.home))
     run(there)
-    assert (len(verify(there.home)), Ledger(there.home.ledger).copy()) == (lines, books)
+    assert (len(verify(there.home)), there.home.open_ledger().copy()) == (lines, books)
 
     for each in (safe, there):
         run(each, *REVISION)
@@ -79,7 +78,7 @@ def test_a_lost_machine(place: Place, tmp_path: Path) -> None:
 
 def _charged(safe: Safe, after: int) -> list[tuple[object, ...]]:
     """What was charged since, for what, under which plan and on which rows."""
-    entries = Ledger(safe.home.ledger).list_entries()[after:]
+    entries = safe.home.open_ledger().list_entries()[after:]
     return [(e.kind, e.cohort, e.release, e.family, e.nano_rho, e.plan_sha256, e.input_mac) for e in entries]
 
 
@@ -118,7 +117,7 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     append(place.find_file("leeds/eyfsp"), PROFILE | {"upn": "", "surname": "Somebody", "forename": "Else"})
     run(safe, *REVISION)
     forget(place.home, place.find_rows(place.find_row("leeds/eyfsp") - 1), place.keys)
-    ledger = Ledger(place.home.ledger).copy()
+    ledger = place.home.open_ledger().copy()
     records = safe.make_backup("records")
     safe.put_back()
 
@@ -127,9 +126,9 @@ def test_a_child_of_a_later_delivery_who_was_removed(place: Place) -> None:
     assert "leeds/eyfsp/202425 was taken out: rows of a later delivery were removed" in done.stdout
     assert "put into landing again and run: leeds/eyfsp/202425" in done.stdout
     assert find_traces(place.home.root, tokens, set(), place.keys) == []
-    assert Ledger(place.home.ledger).copy() == ledger
+    assert place.home.open_ledger().copy() == ledger
     run(safe, *REVISION)  # the newest extract lies in landing: the same release, to the byte
-    assert Ledger(place.home.ledger).copy() == ledger
+    assert place.home.open_ledger().copy() == ledger
     assert place.find_row("leeds/eyfsp") - 1 not in place.list_rows("leeds/eyfsp")
 
 
@@ -142,15 +141,15 @@ def server() -> Iterator[postgres.Server]:
 def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It goes along as lines. A server that outlived the machine, and goes further, stays as it is."""
     safe = Safe.for_installation(place.root)
-    books = Ledger(place.home.ledger).copy()
+    books = place.home.open_ledger().copy()
     monkeypatch.setenv("READINESS_LEDGER", server.empty())
-    Ledger(place.home.ledger).restore(books)
+    place.home.open_ledger().restore(books)
     for path in place.home.root.glob("ledger.sqlite*"):
         path.unlink()
     safe.copy_home()
     old = safe.make_backup("records")
     run(safe, *REVISION)
-    newer, records = Ledger(place.home.ledger).copy(), safe.make_backup("records")
+    newer, records = place.home.open_ledger().copy(), safe.make_backup("records")
     safe.put_back()
 
     outlived = safe.restore("records", old)
@@ -158,11 +157,11 @@ def test_a_ledger_in_postgresql(place: Place, server: postgres.Server, monkeypat
     assert "the measurement of release 2026.11.1 was charged and is not here" in outlived.stdout
     done = safe.restore("records", records, "--yes")
     assert done.exit_code == 0, done.output
-    assert Ledger(place.home.ledger).copy() == newer
+    assert place.home.open_ledger().copy() == newer
     run(safe, *REVISION)
-    assert Ledger(place.home.ledger).copy() == newer
+    assert place.home.open_ledger().copy() == newer
 
     safe.put_back()
     server.empty()
     assert safe.restore("records", records, "--yes").exit_code == 0
-    assert Ledger(place.home.ledger).copy() == newer
+    assert place.home.open_ledger().copy() == newer

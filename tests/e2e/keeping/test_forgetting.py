@@ -18,7 +18,6 @@ from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger
 from sources.extract.landing import list_councils
 from tests.support import PROJECT
 from tests.support.extracts import append, make_upn, mark_again, prepend
@@ -43,7 +42,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     names = {Path(name).name for name in before}
     assert names >= {"leeds.parquet", "halton.parquet", "links.parquet", "children.parquet"}
     kept = {part: hash_files(home.root / part) for part in ("release", "restricted/measurements")}
-    ledger = Ledger(home.ledger).list_entries()
+    ledger = home.open_ledger().list_entries()
     (home.restricted / "staging-dead").mkdir()
     (home.restricted / "staging-dead" / "tokens.parquet").write_bytes(home.get_extract(*KEY).tokens.read_bytes())
 
@@ -60,7 +59,7 @@ def test_no_trace_is_left_and_what_was_published_stays(place: Place) -> None:
     assert find_traces(home.root, tokens, {child_id}, place.keys, but=forgotten) == []
     assert find_traces(forgotten, tokens, {child_id}, place.keys) == []
     assert {part: hash_files(home.root / part) for part in kept} == kept
-    assert Ledger(home.ledger).list_entries() == ledger
+    assert home.open_ledger().list_entries() == ledger
     assert all((name, place.find_row(name)) not in place.list_linked_rows() for name in PLANTED)
     assert place.list_rows("leeds/eyfsp") == set(range(1, place.find_row("leeds/eyfsp")))
     assert not home.unfinished_removal.exists()

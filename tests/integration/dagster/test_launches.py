@@ -44,7 +44,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         home = Home(root / "home")
         home.prepare()
         note_landing(home, root / "landing")
-        ledger = Ledger(home.ledger)
+        ledger = home.open_ledger()
         ledger.approve(COHORT, 0.3)
         ledger.commit(ledger.reserve(COHORT, "2026.11.0", "pupil", 0.1, "a" * 64, "c" * 64), "b" * 64)
         yield root

@@ -14,7 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from assets.home.paths import Home
 from pipelines.dagster.instance import open_instance
-from privacy.release.ledger import Ledger
 from tests.support import find_free_port
 from tests.support.installation.commands import READINESS, invoke
 from tests.support.waiting import wait_until
@@ -37,7 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     home = Home(tmp_path / "home")
     home.prepare()
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     ledger.approve("202425", 0.3)
     ledger.commit(ledger.reserve("202425", "2026.11.0", "pupil", 0.1, "a" * 64, "c" * 64), "b" * 64)
     (home.held / "2026.11.0").mkdir(parents=True)

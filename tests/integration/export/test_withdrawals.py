@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from assets.home.paths import Home
-from assets.home.signers import note_signers
+from assets.home.signers import open_signature_log
 from ndl_export.facts.directory_files import REGISTER_FILE
 from ndl_export.facts.release_facts import WITHDRAWN_FILE, load_withdrawals
 from tests.support.installation.commands import invoke
@@ -26,7 +26,7 @@ def home(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     home = Home(Path(shutil.copytree(two.parent, tmp_path / "home", symlinks=True)))
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM], publication=2)))
     monkeypatch.setenv("READINESS_PUBLISHER", str(write_publisher(tmp_path / "publisher.yaml")))
-    note_signers(home)
+    open_signature_log(home)
     return home
 
 

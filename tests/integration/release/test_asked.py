@@ -53,7 +53,7 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
         fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
     assert read_record(home, VERSION) == {}
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
     fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
@@ -83,7 +83,7 @@ def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(home: Home
     fix_release(store, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
         measure_family(store, keys, "pupil", "2026.12.0")
-    assert Ledger(home.ledger).list_charges() == []
+    assert home.open_ledger().list_charges() == []
 
 
 # --- A revision spends a share of the policy's split, fixed with the release, within what the cohort has left
@@ -118,8 +118,8 @@ def test_a_revision_fits_at_the_share_that_the_refusal_names(home: Home, keys: K
         "child": pytest.approx(0.215 * 0.233, rel=1e-3),
         "response": pytest.approx(0.15 * 0.233, rel=1e-3),
     }
-    assert Ledger(home.ledger).compute_remaining(COHORT, "response") < 1e-3
-    assert Ledger(home.ledger).compute_remaining(COHORT) > 0.03
+    assert home.open_ledger().compute_remaining(COHORT, "response") < 1e-3
+    assert home.open_ledger().compute_remaining(COHORT) > 0.03
     with pytest.raises(ReleaseConflict, match=r"charged with a share of 0\.233, not 1"):
         begin(home, REVISION, 1.0)
     kept = (bundle / "SHA256SUMS").read_bytes()

@@ -17,7 +17,6 @@ from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.reports.doctor import State, examine
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
-from privacy.release.ledger import Ledger
 from tests.support.installation.backups import Safe
 from tests.support.release.homes import COHORT, VERSION, make_home
 from tests.support.release.people import ANNA, sign_page
@@ -44,7 +43,7 @@ def measure(home: Home, keys: Path, version: str = VERSION) -> None:
 
 
 def charged(home: Home) -> int:
-    return len(Ledger(home.ledger).list_charges())
+    return len(home.open_ledger().list_charges())
 
 
 def test_a_copy_that_was_taken_after_the_signature_draws_nothing(safe: Safe) -> None:
@@ -115,7 +114,7 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
 
 
 def charge(home: Home, *versions: str) -> None:
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     ledger.approve(COHORT, 0.3)
     for version in versions:
         ledger.commit(ledger.reserve(COHORT, version, "pupil", 0.01, "p" * 64, "m" * 64), "s" * 64)

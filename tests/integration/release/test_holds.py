@@ -25,7 +25,6 @@ from assets.release.measure import measure_release
 from assets.release.sign_off import WaitsForAcceptance, build_measurement_request
 from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
-from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED, FAR_FROM_LAST
 from sources.reference.code_lists import REVIEW_CODES
@@ -119,14 +118,14 @@ def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(
     assert not [name for name in ANNA.name.split() if name in accepted.output]
     with pytest.raises(WaitsForApproval, match="before it is measured"):
         measure(home, keys)
-    assert Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
     assert "cannot be signed yet" not in command(home, "--release", VERSION, who=None, what="approve").output
     assert command(home, "--release", VERSION, what="approve").exit_code == 0
     sheet = home.get_decision_sheet_path(VERSION, "measurement").read_text()
     assert f"{ANNA.name}, {ANNA.role}" in sheet
     assert RIGHT in sheet
     measure(home, keys)
-    assert Ledger(home.ledger).list_entries()
+    assert home.open_ledger().list_entries()
 
 
 def test_other_reviews_than_the_council_file_says_hold_a_release(

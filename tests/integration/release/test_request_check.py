@@ -26,7 +26,6 @@ from ndl_export.facts.release_facts import WITHDRAWN_FILE
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
 from pipelines.reports.document import WIDTH
-from privacy.release.ledger import Ledger
 from privacy.release.mechanism import combine_plans
 from privacy.release.plan import Plan
 from privacy.release.policy import load_policy
@@ -49,7 +48,7 @@ def public_home(folder: Path, councils: Sequence[str] = PILOT) -> Home:
     """Create a home whose first release spent the policy's split."""
     home, policy = Home(folder), load_policy()
     folder.mkdir(exist_ok=True)
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     for unit, account in policy.accounts.items():
         ledger.approve(COHORT, account.cap_rho, unit=unit)
         for family, rho in account.split.items():
@@ -154,14 +153,14 @@ def opened() -> Iterator[list[str]]:
 
 def test_no_confidential_file_is_opened_and_the_answer_is_the_same_whatever_they_hold(home: Home) -> None:
     """A request can be neither refused nor shaped by data."""
-    spent, before = Ledger(home.ledger).list_entries(), facts(home, ASKED, WAITING)
+    spent, before = home.open_ledger().list_entries(), facts(home, ASKED, WAITING)
     for family in ("pupil", "parents"):
         table = home.get_cohort(COHORT).get_confidential_path(family)
         table.parent.mkdir(parents=True, exist_ok=True)
         table.write_bytes(b"no table at all")
     with opened() as paths:
         assert facts(home, ASKED, WAITING) == before
-    assert Ledger(home.ledger).list_entries() == spent
+    assert home.open_ledger().list_entries() == spent
     inside = {path for path in paths if path.startswith(str(home.root))}
     assert any(path.endswith("noise_plan_pupil.json") for path in inside)
     assert not [path for path in inside if not path.startswith((str(home.release), str(home.ledger)))]
@@ -200,7 +199,7 @@ def test_what_is_known_is_free_and_as_exact_as_it_says(made: Home) -> None:
     merged = request(name="merged", columns=[{"attribute": "ethnic_group", "levels": levels}])
     answer = only(made, merged)
     assert (answer["answer"], answer["measured"], answer["alternatives"]) == ("free", None, [])
-    known = find_release(made, [merged], None).read_known(COHORT)
+    known = find_release(made, [merged], None).read_known(load_policy(), COHORT)
     exact = known.estimate(merged)
     assert answer["known"]["share_within"] == exact.compute_share_within(5.0) == 1.0
 
@@ -260,7 +259,7 @@ def test_several_that_fit_alone_may_not_fit_together(made: Home) -> None:
 @pytest.mark.slow
 def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(home: Home) -> None:
     """The newest release that stands is asked; another one by its version."""
-    base = find_release(home, [ASKED], None).read_known(COHORT)
+    base = find_release(home, [ASKED], None).read_known(load_policy(), COHORT)
     plan = base.plan_requests([ASKED])["pupil"]
     assert plan.sha256 == only(home, ASKED)["measured"]["plan_sha256"]
     add_release(home, "2026.11.1", on_request=answered(ASKED, plan, "2026.11.1"))
@@ -272,7 +271,7 @@ def test_a_table_that_was_answered_before_is_published_and_its_counts_are_known(
     refused = check(home, request(geography="councils"))
     assert refused.exit_code == 1
     assert f"release 2026.11.1 has another table called {ASKED.name}" in refused.stderr
-    known = find_release(home, [ASKED], None).read_known(COHORT)
+    known = find_release(home, [ASKED], None).read_known(load_policy(), COHORT)
     assert known.combine("pupil").sigmas == combine_plans(base.base["pupil"], [plan]).sigmas
     assert json.loads(check(home, ASKED, options=("--json", "--release", VERSION)).stdout)["release"] == VERSION
     withdrawn = {"withdrawn": [{"version": "2026.11.1", "date": "2026-11-28", "reason": "wrong"}]}

@@ -190,7 +190,7 @@ def test_who_was_removed_on_request_is_in_no_later_measurement(home: Home, keys:
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys: KeyRing) -> None:
-    ledger = Ledger(home.ledger)
+    ledger = home.open_ledger()
     rho = ledger.compute_remaining(COHORT) - 1e-6
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", rho, "p", "m"), "f" * 64)
     names = ask(home, build_request())

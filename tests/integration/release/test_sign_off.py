@@ -21,7 +21,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import InvalidPublisher, list_versions
 from privacy.keys import DEMONSTRATION_FILE, KeyRing
-from privacy.release import canonical, child_table, ledger, session, statement
+from privacy.release import canonical, child_table, session, statement
 from privacy.release.approval import SignOffs, WaitsForApproval
 from privacy.release.plan import Plan
 from privacy.release.policy import PolicyError, Stage, load_policy
@@ -105,13 +105,13 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
     monkeypatch.setattr(measuring.records, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
-    assert ledger.Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
 
 
 def test_nothing_is_charged_or_drawn_before_it_is_signed(home: Home, keys: KeyRing) -> None:
     with pytest.raises(WaitsForApproval, match=r"run: readiness approve --home .* --cohort 202425 --release 2026"):
         measure(home, keys)
-    assert ledger.Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
     assert not list(home.restricted.glob("measurements/**/*.json"))
     assert home.get_decision_sheet_path(VERSION, "measurement").exists()
 
@@ -121,10 +121,10 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert "1 of 1" in approve(home, ANNA).output
     measure(home, keys)
     assert "nothing left to measure: approve its bundle, with --publish" in approve(home, BRAM).output
-    (cap, *_) = ledger.Ledger(home.ledger).list_entries()
+    (cap, *_) = home.open_ledger().list_entries()
     (signature,) = re.findall(r"approved by ([0-9a-f]{64})", cap.note)
     assert cap.kind == "APPROVE"
-    assert signature in {line.entry_hash for line in ledger.Ledger(home.ledger).sign_offs()}
+    assert signature in {line.entry_hash for line in home.open_ledger().sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
         publish_bundle(home.get_cohort(COHORT), keys, VERSION)
     assert (home.held / VERSION / "SHA256SUMS").exists()
@@ -149,7 +149,7 @@ def test_another_delivery_after_the_signature_needs_another(home: Home, keys: Ke
     link(home, "2")
     with pytest.raises(WaitsForApproval, match="this differs: halton/eyfsp, leeds/eyfsp"):
         measure(home, keys)
-    assert ledger.Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
     assert approve(home, ANNA).exit_code == 0
     measure(home, keys)
 
@@ -181,7 +181,7 @@ def test_what_moved_after_the_sheet_was_read_is_not_signed(home: Home, keys: Key
     ):
         refused = invoke(*command, *options)
         assert (refused.exit_code != 0, message in refused.output) == (True, True)
-    assert SignOffs(ledger.Ledger(home.ledger)).approvals == []
+    assert SignOffs(home.open_ledger()).approvals == []
     assert invoke(*command, *read, "--share", "0.9").exit_code == 1
     assert invoke(*command, *read, "--share", "1").exit_code == 0
 
@@ -222,7 +222,7 @@ def test_a_demonstration_beside_a_real_policy_spends_nothing(
     with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         measure(home, keys)
     assert approve(home, ANNA).exit_code == 0
-    assert ledger.Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
 
 
 def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
@@ -234,7 +234,7 @@ def test_another_sets_demonstration_key_in_a_real_key_set_signs_nothing(
     shutil.copy(tmp_path / "demonstration" / DEMONSTRATION_FILE, tmp_path / "real")
     with pytest.raises(WaitsForApproval, match="name people in the policy first"):
         measure(home, KeyRing.load(tmp_path / "real"))
-    assert ledger.Ledger(home.ledger).list_entries() == []
+    assert home.open_ledger().list_entries() == []
 
 
 @pytest.mark.slow
@@ -295,7 +295,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     assert canonical.compute_sha256(sheet.read_bytes()) in shown
     request = sign_off.build_measurement_request(home, VERSION)
     assert decision_sheet.render_sheet(home, request) == sheet.read_text()
-    (line,) = (line for line in ledger.Ledger(home.ledger).sign_offs() if '"kind":"approval"' in line.content)
+    (line,) = (line for line in home.open_ledger().sign_offs() if '"kind":"approval"' in line.content)
     assert canonical.compute_sha256(sheet.read_bytes()) in line.content
     measure(home, keys)
     published = r"<h2 id=\"say\">.*?(?=<h2 id=)"

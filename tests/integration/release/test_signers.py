@@ -9,13 +9,12 @@ import pytest
 from assets.catalogue.runs import note_councils, tag_partition_range
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.home.signers import note_signers
+from assets.home.signers import open_signature_log
 from assets.intake.ingest import Intake
 from pipelines.definitions import build_definitions
 from pipelines.reports.doctor import examine
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
 from privacy.release.approval import Recorded, SignOffs
-from privacy.release.ledger import Ledger
 from sources.extract.landing import find
 from tests.support.extracts import COHORT, build_row, format_rows
 from tests.support.independent import write_extracts
@@ -48,7 +47,7 @@ def ingest(home: Home, keys: KeyRing, council: str = "leeds") -> None:
 
 
 def recorded(home: Home) -> Recorded:
-    return SignOffs(Ledger(home.ledger)).recorded
+    return SignOffs(home.open_ledger()).recorded
 
 
 def test_the_first_intake_records_people_also_where_dagster_starts_it(
@@ -67,7 +66,7 @@ def test_the_first_intake_records_people_also_where_dagster_starts_it(
         )
     assert done.success
     name(tmp_path, monkeypatch, MALLORY)
-    note_signers(home)
+    open_signature_log(home)
     assert set(recorded(home).people) == {ANNA.person, BRAM.person}
 
 
@@ -83,7 +82,7 @@ def test_an_intake_without_a_ledger_keeps_whom_the_policy_named(
     ingest(home, KeyRing.load(apart, RESTRICTED))
     assert not (home.root / "ledger.sqlite").exists()
     name(tmp_path, monkeypatch, MALLORY)
-    note_signers(home, keys)
+    open_signature_log(home, keys)
     assert recorded(home).people == (ANNA.person,)
 
 
@@ -96,7 +95,7 @@ def is_said_to_be_demonstration(home: Home) -> bool:
 def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration: KeyRing) -> None:
     """Also beside a marker, under the name of a synthetic one, and where that takes its place again."""
     ingest(home, demonstration)
-    note_signers(home, demonstration)
+    open_signature_log(home, demonstration)
     assert is_said_to_be_demonstration(home)
     path = home.root.parent / "landing" / "leeds" / "eyfsp" / f"{COHORT}.csv"
     synthetic = path.read_bytes()
@@ -104,7 +103,7 @@ def test_a_real_extract_ends_a_demonstration_for_good(home: Home, demonstration:
     ingest(home, demonstration)
     path.write_bytes(synthetic)
     ingest(home, demonstration)
-    note_signers(home, demonstration)
+    open_signature_log(home, demonstration)
     assert recorded(home).people == ()
     assert not recorded(home).may_be_demonstration
     assert not is_said_to_be_demonstration(home)
@@ -116,5 +115,5 @@ def test_a_real_extract_in_parts_ends_it_as_well(home: Home, demonstration: KeyR
     part.parent.mkdir()
     part.write_text(format_rows([build_row("eyfsp")] * 20))
     ingest(home, demonstration)
-    note_signers(home, demonstration)
+    open_signature_log(home, demonstration)
     assert recorded(home).people == ()

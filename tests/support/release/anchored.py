@@ -42,7 +42,7 @@ class Books:
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.home.ledger)
+        return self.home.open_ledger()
 
     def list_published(self) -> list[StatedCharge]:
         """Return `published_charges` without the settings of this process."""

@@ -27,7 +27,6 @@ from ndl_export.facts.missing import RECORDS
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
 from privacy.keys import KeyRing
-from privacy.release.ledger import Ledger
 from sources.contracts import CONTRACTS
 from tests.support.once import make_once
 
@@ -108,7 +107,7 @@ def copy_home(home: Home, to: Path) -> Home:
 
 
 def list_charges(home: Home) -> list[tuple[str, str, str]]:
-    return [(e.cohort, e.release, e.family) for e in Ledger(home.ledger).list_entries() if e.kind == "RESERVE"]
+    return [(e.cohort, e.release, e.family) for e in home.open_ledger().list_entries() if e.kind == "RESERVE"]
 
 
 def _build_table(family: str, rows: int, councils: Sequence[str]) -> pa.Table:

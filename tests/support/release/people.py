@@ -22,9 +22,8 @@ from assets.release.sign_off import (
     build_withdrawal_request,
     sign_request,
 )
-from privacy.release.approval import allow, note_keys, sign
-from privacy.release.ledger import Ledger
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
+from privacy.release.signature_log import SignatureLog
 from privacy.release.signed_lines import Request, hash_text_page
 from tests.support.installation.commands import invoke
 
@@ -136,7 +135,7 @@ def approve_withdrawal(home: Home, version: str, reason: str) -> None:
 
 
 def _allow(home: Home, request: Request, sheet_sha256: str, key: Ed25519PrivateKey | None) -> None:
-    ledger, policy = Ledger(home.ledger), load_policy().sign_off
-    note_keys(ledger, Ed25519PrivateKey.generate(), format_public_key(DEMONSTRATION_KEY.public_key()))
-    sign(ledger, policy, request, "202425", sheet_sha256, DEMONSTRATION_KEY)
-    allow(ledger, policy, request, sheet_sha256, key)
+    log = SignatureLog(home.open_ledger(), load_policy().sign_off)
+    log.record_keys(Ed25519PrivateKey.generate(), format_public_key(DEMONSTRATION_KEY.public_key()))
+    log.sign(request, "202425", sheet_sha256, DEMONSTRATION_KEY)
+    log.allow(request, sheet_sha256, key)

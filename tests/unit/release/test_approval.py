@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, strategies as st
 
 from privacy.doors import clock
-from privacy.release import approval
+from privacy.release.approval import MayNotSign, SignOffs, WaitsForApproval
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.ledger import Ledger, LedgerCorrupt, format_approval_note
 from privacy.release.policy import SignOff, Stage, format_public_key
+from privacy.release.signature_log import SignatureLog, parse_signature
 from privacy.release.signed_lines import Allowed, Approval, hash_text_page, parse_line
 from tests.support.daily import limit_examples
 from tests.support.release.people import ANNA, BRAM, Signer, sign_off
@@ -57,58 +58,57 @@ def request_of(ledger: Ledger, release: str = "2026.11.0", **changes: Any) -> di
 
 
 def signed(ledger: Ledger, who: Signer, policy: SignOff, request: dict[str, Any]) -> None:
-    approval.sign(ledger, policy, request, COHORT, SHEET, who.key)
+    SignatureLog(ledger, policy).sign(request, COHORT, SHEET, who.key)
 
 
 def allowed(ledger: Ledger, policy: SignOff, request: dict[str, Any], sheet: str = SHEET) -> None:
-    approval.note_keys(ledger, RELEASE_KEY)
-    approval.allow(ledger, policy, request, sheet, RELEASE_KEY)
+    SignatureLog(ledger).record_keys(RELEASE_KEY)
+    SignatureLog(ledger, policy).allow(request, sheet, RELEASE_KEY)
 
 
 def change_to(ledger: Ledger, policy: SignOff, *signers: Signer) -> None:
     """Put the people of a policy in the place of those recorded, who sign that."""
-    change = approval.SignOffs(ledger).build_change_of_people(policy)
+    change = SignOffs(ledger).build_change_of_people(policy)
     assert change
     for signer in signers:
-        approval.sign(ledger, policy, change, "", hash_text_page(change), signer.key)
-    approval.note_people(ledger, policy)
+        SignatureLog(ledger, policy).sign(change, "", hash_text_page(change), signer.key)
 
 
 def test_a_named_persons_signature_lets_it_go_on_and_is_kept(ledger: Ledger) -> None:
     request = request_of(ledger)
-    with pytest.raises(approval.WaitsForApproval, match="1 person before it is measured, and has none"):
+    with pytest.raises(WaitsForApproval, match="1 person before it is measured, and has none"):
         allowed(ledger, sign_off(ANNA), request)
-    assert approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0") == []
+    assert SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0") == []
     signed(ledger, ANNA, sign_off(ANNA), request)
     allowed(ledger, sign_off(ANNA), request)
-    (found,) = approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert (found.person.name, found.approval.sheet_sha256, found.request) == (ANNA.name, SHEET, request)
-    assert approval.SignOffs(ledger).is_allowed(request, PUBLIC)
-    assert not approval.SignOffs(ledger).is_allowed(request_of(ledger, share=0.5), PUBLIC)
+    assert SignOffs(ledger).is_allowed(request, PUBLIC)
+    assert not SignOffs(ledger).is_allowed(request_of(ledger, share=0.5), PUBLIC)
 
 
 def test_a_person_counts_once(ledger: Ledger) -> None:
     """Neither for the same line again, nor under another's key, nor by a line that says that she allowed it alone."""
     policy, request = sign_off(ANNA, BRAM, measurement=2), request_of(ledger)
     signed(ledger, ANNA, policy, request)
-    with pytest.raises(approval.MayNotSign, match="a person counts once"):
+    with pytest.raises(MayNotSign, match="a person counts once"):
         signed(ledger, ANNA, policy, request)
     line = ledger.sign_offs()[-1]
     ledger.add_sign_off(line.content)
     ledger.add_sign_off(json.dumps(json.loads(line.content) | {"key": BRAM.person.key}))
     forge_allowed(ledger, request, line.entry_hash)
-    assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
-    with pytest.raises(approval.WaitsForApproval, match=r"2 people before it is measured, and has 1.*does not verify"):
+    assert not SignOffs(ledger).is_allowed(request, PUBLIC)
+    with pytest.raises(WaitsForApproval, match=r"2 people before it is measured, and has 1.*does not verify"):
         allowed(ledger, policy, request)
     signed(ledger, BRAM, policy, request)
     allowed(ledger, policy, request)
-    assert len(approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 2
+    assert len(SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 2
 
 
 def test_a_key_that_the_policy_does_not_name_signs_nothing(ledger: Ledger) -> None:
     lines = len(ledger.sign_offs())
-    with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
-        approval.sign(ledger, sign_off(ANNA), request_of(ledger), COHORT, SHEET, Ed25519PrivateKey.generate())
+    with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
+        SignatureLog(ledger, sign_off(ANNA)).sign(request_of(ledger), COHORT, SHEET, Ed25519PrivateKey.generate())
     assert not [line for line in ledger.sign_offs()[lines:] if json.loads(line.content)["kind"] == "approval"]
 
 
@@ -117,14 +117,14 @@ def test_the_key_that_signs_releases_is_no_approvers(ledger: Ledger) -> None:
     publisher, request = Signer("Bram Thistlewood", "publisher", RELEASE_KEY), request_of(ledger)
     policy = sign_off(ANNA, publisher)
     signed(ledger, publisher, policy, request)
-    with pytest.raises(approval.WaitsForApproval, match="the key that signs releases, which may not sign them off"):
+    with pytest.raises(WaitsForApproval, match="the key that signs releases, which may not sign them off"):
         allowed(ledger, policy, request)
-    approval.note_keys(ledger, RELEASE_KEY)
-    with pytest.raises(approval.MayNotSign, match="the key that signs releases"):
+    SignatureLog(ledger).record_keys(RELEASE_KEY)
+    with pytest.raises(MayNotSign, match="the key that signs releases"):
         signed(ledger, publisher, policy, request)
     signed(ledger, ANNA, policy, request)
-    with pytest.raises(approval.WaitsForApproval, match="the key that signs releases"):
-        approval.allow(ledger, policy, request, SHEET, RELEASE_KEY, ANNA.person.key)
+    with pytest.raises(WaitsForApproval, match="the key that signs releases"):
+        SignatureLog(ledger, policy).allow(request, SHEET, RELEASE_KEY, ANNA.person.key)
     allowed(ledger, policy, request)
 
 
@@ -134,10 +134,10 @@ def test_who_was_removed_since_does_not_count_and_what_she_allowed_stays_allowed
         signed(ledger, ANNA, sign_off(ANNA), each)
     allowed(ledger, sign_off(ANNA), before)
     change_to(ledger, sign_off(BRAM), ANNA)
-    with pytest.raises(approval.WaitsForApproval, match="a key that belongs to no recorded signer"):
+    with pytest.raises(WaitsForApproval, match="a key that belongs to no recorded signer"):
         allowed(ledger, sign_off(BRAM), request)
-    (found,) = approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
-    assert (found.person.name, found.request, approval.SignOffs(ledger).is_allowed(before, PUBLIC)) == (
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
+    assert (found.person.name, found.request, SignOffs(ledger).is_allowed(before, PUBLIC)) == (
         ANNA.name,
         before,
         True,
@@ -151,10 +151,10 @@ def test_whose_time_is_over_does_not_count(ledger: Ledger, monkeypatch: pytest.M
     signed(ledger, until, policy, request)
     allowed(ledger, policy, request)
     monkeypatch.setattr(clock, "now", lambda: dt.datetime(2026, 12, 1, tzinfo=dt.UTC))
-    assert approval.SignOffs(ledger).is_allowed(request, PUBLIC), "it was allowed in her time"
-    with pytest.raises(approval.WaitsForApproval, match="by the privacy lead does not count, because the time of the"):
+    assert SignOffs(ledger).is_allowed(request, PUBLIC), "it was allowed in her time"
+    with pytest.raises(WaitsForApproval, match="by the privacy lead does not count, because the time of the"):
         allowed(ledger, policy, request_of(ledger))
-    with pytest.raises(approval.MayNotSign, match="the time of the privacy lead is over"):
+    with pytest.raises(MayNotSign, match="the time of the privacy lead is over"):
         signed(ledger, until, policy, request_of(ledger, share=0.5))
 
 
@@ -181,7 +181,7 @@ def test_what_moved_since_is_said(ledger: Ledger, change: dict[str, Any], messag
         name: value for name, value in change.items() if name in ("release", "policy_sha256", "stage", "sha256sums")
     }
     now["cohorts"][COHORT] |= {name: value for name, value in change.items() if name in now["cohorts"][COHORT]}
-    with pytest.raises(approval.WaitsForApproval, match=message) as waiting:
+    with pytest.raises(WaitsForApproval, match=message) as waiting:
         allowed(ledger, sign_off(ANNA), now, change.get("sheet", SHEET))
     assert ANNA.name not in str(waiting.value)
 
@@ -191,7 +191,7 @@ def test_an_approval_of_another_ledger_is_worth_nothing(ledger: Ledger, tmp_path
     signed(other, ANNA, sign_off(ANNA), request_of(other))
     ledger.get_identity()
     ledger.add_sign_off(other.sign_offs()[-1].content)
-    with pytest.raises(approval.WaitsForApproval, match="differs: the ledger"):
+    with pytest.raises(WaitsForApproval, match="differs: the ledger"):
         allowed(ledger, sign_off(ANNA), request_of(ledger))
 
 
@@ -209,7 +209,7 @@ def test_a_forged_line_does_not_count(ledger: Ledger, forge: Callable[..., dict[
     signed(ledger, ANNA, policy, request_of(ledger))
     line = json.loads(ledger.sign_offs()[-1].content)
     ledger.add_sign_off(json.dumps(forge(line, now)))
-    with pytest.raises(approval.WaitsForApproval):
+    with pytest.raises(WaitsForApproval):
         allowed(ledger, policy, now)
 
 
@@ -234,16 +234,16 @@ def forge_allowed(ledger: Ledger, request: dict[str, Any], *lines: str, sheet: s
 
 @pytest.mark.parametrize("stage", [Stage.MEASUREMENT, Stage.PUBLICATION])
 def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledger: Ledger, stage: Stage) -> None:
-    approval.note_people(ledger, sign_off(ANNA))
+    SignatureLog(ledger, sign_off(ANNA))
     request = request_of(ledger) | {"stage": stage.value}
     forge_approval(ledger, request, Ed25519PrivateKey.generate())
     forge_allowed(ledger, request, "f" * 64)
-    books = approval.SignOffs(ledger)
+    books = SignOffs(ledger)
     assert not books.is_allowed(request, PUBLIC)
     assert books.list_allowed(stage, "2026.11.0") == []
     assert books.list_signed() == []
     assert [each.person.role for each in books.approvals] == ["somebody who is not recorded"]
-    with pytest.raises(approval.WaitsForApproval, match="and has none"):
+    with pytest.raises(WaitsForApproval, match="and has none"):
         allowed(ledger, sign_off(ANNA), request)
 
 
@@ -251,15 +251,15 @@ def test_a_fresh_key_that_is_said_to_have_allowed_a_release_allows_nothing(ledge
 def test_a_genuine_signature_under_another_page_allows_nothing(ledger: Ledger, stage: str) -> None:
     """Anna read another page; somebody who can write to the ledger adds the line that says what was allowed."""
     request = request_of(ledger) | {"stage": stage, "reason": "wrong"}
-    approval.note_keys(ledger, RELEASE_KEY)
+    SignatureLog(ledger).record_keys(RELEASE_KEY)
     signed(ledger, ANNA, sign_off(ANNA), request)
     line = ledger.sign_offs()[-1].entry_hash
     page = hash_text_page(request) if stage == "withdrawal" else "6" * 64
     for sheet in (SHEET, page):
         forge_allowed(ledger, request, line, sheet=sheet)
-    assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
-    assert not [*approval.SignOffs(ledger).iter_withdrawals()]
-    with pytest.raises(approval.WaitsForApproval, match="the decision sheet"):
+    assert not SignOffs(ledger).is_allowed(request, PUBLIC)
+    assert not [*SignOffs(ledger).iter_withdrawals()]
+    with pytest.raises(WaitsForApproval, match="the decision sheet"):
         allowed(ledger, sign_off(ANNA), request, page)
 
 
@@ -286,10 +286,10 @@ def forged(tmp_path_factory: pytest.TempPathFactory) -> Ledger:
     )
 )
 def test_no_line_that_somebody_adds_stops_a_release(forged: Ledger, line: str) -> None:
-    before = len(approval.SignOffs(forged).ignored)
+    before = len(SignOffs(forged).ignored)
     forged.add_sign_off(line)
     allowed(forged, sign_off(ANNA), request_of(forged))
-    books = approval.SignOffs(forged)
+    books = SignOffs(forged)
     assert books.is_allowed(request_of(forged), PUBLIC)
     assert len(books.ignored) == before + (parse_line(line) is None)
 
@@ -297,15 +297,15 @@ def test_no_line_that_somebody_adds_stops_a_release(forged: Ledger, line: str) -
 def test_who_names_herself_in_the_policy_signs_nothing(ledger: Ledger) -> None:
     """Neither by the policy file, nor by a line in the ledger that names her."""
     mallory = Signer.create("Mallory Unnamed")
-    approval.note_people(ledger, sign_off(ANNA, BRAM, measurement=2))
+    SignatureLog(ledger, sign_off(ANNA, BRAM, measurement=2))
     request = request_of(ledger)
     for policy in (sign_off(mallory), sign_off(ANNA, BRAM, mallory)):
-        with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
+        with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
             signed(ledger, mallory, policy, request)
         forge(ledger, "people", **policy.build_document())
         forge_approval(ledger, request, mallory.key)
-        assert not approval.SignOffs(ledger).is_allowed(request, PUBLIC)
-        with pytest.raises(approval.WaitsForApproval, match="2 people before it is measured, and has none"):
+        assert not SignOffs(ledger).is_allowed(request, PUBLIC)
+        with pytest.raises(WaitsForApproval, match="2 people before it is measured, and has none"):
             allowed(ledger, policy, request)
 
 
@@ -313,18 +313,18 @@ def test_a_line_that_calls_a_persons_key_the_one_that_signs_releases_denies_her_
     ledger: Ledger, tmp_path: Path
 ) -> None:
     """Neither one that states it alone, nor one that the key signed for another ledger, nor another's signature."""
-    approval.note_people(ledger, sign_off(ANNA))
+    SignatureLog(ledger, sign_off(ANNA))
     elsewhere, request = Ledger(tmp_path / "other.sqlite"), request_of(ledger)
-    approval.note_keys(elsewhere, ANNA.key)
+    SignatureLog(elsewhere).record_keys(ANNA.key)
     of_elsewhere = json.loads(elsewhere.sign_offs()[-1].content)
-    approval.note_keys(ledger, RELEASE_KEY)
+    SignatureLog(ledger).record_keys(RELEASE_KEY)
     own = json.loads(ledger.sign_offs()[-1].content)
     forge(ledger, "release key", key=ANNA.person.key)
     for line in (of_elsewhere, of_elsewhere | {"ledger": ledger.get_identity()}, own | {"key": ANNA.person.key}):
         ledger.add_sign_off(json.dumps(line))
     signed(ledger, ANNA, sign_off(ANNA), request)
     allowed(ledger, sign_off(ANNA), request)
-    assert approval.SignOffs(ledger).release_keys == {format_public_key(RELEASE_KEY.public_key())}
+    assert SignOffs(ledger).release_keys == {format_public_key(RELEASE_KEY.public_key())}
 
 
 def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: Ledger, tmp_path: Path) -> None:
@@ -337,8 +337,8 @@ def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: L
         connection.execute("DROP TRIGGER sign_offs_never_delete")
         connection.execute("DELETE FROM sign_offs WHERE seq > 1")
     for read in (
-        lambda: approval.note_people(ledger, sign_off(BRAM)),
-        lambda: approval.SignOffs(ledger),
+        lambda: SignatureLog(ledger, sign_off(BRAM)),
+        lambda: SignOffs(ledger),
         ledger.verify_chain,
     ):
         with pytest.raises(LedgerCorrupt, match="was cut short or begun anew"):
@@ -348,33 +348,31 @@ def test_signatures_that_begin_anew_under_the_old_identity_are_noticed(ledger: L
 def test_a_change_of_people_takes_as_many_of_those_before_as_ever_sign(ledger: Ledger) -> None:
     carla = Signer.create("Carla Openwood")
     before, after = sign_off(ANNA, BRAM, publication=2), sign_off(BRAM, carla, measurement=2)
-    approval.note_people(ledger, before)
+    SignatureLog(ledger, before)
     change_to(ledger, after, ANNA)
-    assert approval.SignOffs(ledger).recorded.sign_off == SignOff.parse(before.build_document())
-    with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
-        approval.sign(
-            ledger, after, approval.SignOffs(ledger).build_change_of_people(after) or {}, "", SHEET, carla.key
-        )
+    assert SignOffs(ledger).recorded.sign_off == SignOff.parse(before.build_document())
+    with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
+        SignatureLog(ledger, after).sign(SignOffs(ledger).build_change_of_people(after) or {}, "", SHEET, carla.key)
     change_to(ledger, after, BRAM)
-    assert approval.SignOffs(ledger).build_change_of_people(after) is None
+    assert SignOffs(ledger).build_change_of_people(after) is None
     signed(ledger, carla, after, request_of(ledger))
-    with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
+    with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         signed(ledger, ANNA, after, request_of(ledger))
 
 
 def test_a_change_of_people_that_was_signed_once_is_not_put_back_later(ledger: Ledger) -> None:
     only_anna, only_bram = sign_off(ANNA), sign_off(BRAM)
-    approval.note_people(ledger, only_anna)
+    SignatureLog(ledger, only_anna)
     change_to(ledger, only_bram, ANNA)
     change_to(ledger, only_anna, BRAM)
     forge(ledger, "people", **only_bram.build_document())
-    assert approval.SignOffs(ledger).recorded.people == (ANNA.person,)
+    assert SignOffs(ledger).recorded.people == (ANNA.person,)
 
 
 def test_a_policy_that_names_nobody_leaves_those_who_are_recorded(ledger: Ledger) -> None:
-    approval.note_people(ledger, sign_off(ANNA))
-    approval.note_people(ledger, NOBODY)
-    assert approval.SignOffs(ledger).build_change_of_people(NOBODY) is None
+    SignatureLog(ledger, sign_off(ANNA))
+    SignatureLog(ledger, NOBODY)
+    assert SignOffs(ledger).build_change_of_people(NOBODY) is None
     signed(ledger, ANNA, NOBODY, request_of(ledger))
     allowed(ledger, NOBODY, request_of(ledger))
 
@@ -398,7 +396,7 @@ def test_lines_that_are_none_are_passed_over(ledger: Ledger) -> None:
         ledger.add_sign_off(json.dumps(line))
     signed(ledger, ANNA, sign_off(ANNA), request_of(ledger))
     allowed(ledger, sign_off(ANNA), request_of(ledger))
-    assert len(approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 1
+    assert len(SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")) == 1
 
 
 # --- Signed elsewhere
@@ -406,8 +404,8 @@ def test_lines_that_are_none_are_passed_over(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("text", ["", "yes", b"x" * 63, "00" * 63, b"\xff" * 65])
 def test_what_is_no_signature_is_refused(text: str | bytes) -> None:
-    with pytest.raises(approval.MayNotSign, match="this is no Ed25519 signature"):
-        approval.parse_signature(text)
+    with pytest.raises(MayNotSign, match="this is no Ed25519 signature"):
+        parse_signature(text)
 
 
 # --- Demonstrations
@@ -416,38 +414,36 @@ def test_what_is_no_signature_is_refused(text: str | bytes) -> None:
 def demonstrate(
     ledger: Ledger, policy: SignOff, request: dict[str, Any], key: Ed25519PrivateKey = DEMONSTRATION_KEY
 ) -> None:
-    approval.note_keys(ledger, RELEASE_KEY, format_public_key(key.public_key()))
-    approval.sign(ledger, policy, request, COHORT, SHEET, key)
+    SignatureLog(ledger).record_keys(RELEASE_KEY, format_public_key(key.public_key()))
+    SignatureLog(ledger, policy).sign(request, COHORT, SHEET, key)
     allowed(ledger, policy, request)
 
 
 def test_a_demonstration_goes_on_and_says_so(ledger: Ledger) -> None:
     demonstrate(ledger, NOBODY, request_of(ledger))
-    (found,) = approval.SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
+    (found,) = SignOffs(ledger).list_allowed(Stage.MEASUREMENT, "2026.11.0")
     assert found.is_demonstration
-    with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
+    with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5), Ed25519PrivateKey.generate())
 
 
 def test_no_demonstration_where_people_are_named_or_ever_were(ledger: Ledger) -> None:
     """Neither a new signature of its key, nor one from before they were named."""
     before = request_of(ledger)
-    approval.note_keys(ledger, RELEASE_KEY, format_public_key(DEMONSTRATION_KEY.public_key()))
-    approval.sign(ledger, NOBODY, before, COHORT, SHEET, DEMONSTRATION_KEY)
+    SignatureLog(ledger).record_keys(RELEASE_KEY, format_public_key(DEMONSTRATION_KEY.public_key()))
+    SignatureLog(ledger, NOBODY).sign(before, COHORT, SHEET, DEMONSTRATION_KEY)
     for policy in (sign_off(ANNA), NOBODY):
-        with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
+        with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
             demonstrate(ledger, policy, request_of(ledger, share=0.5))
-        with pytest.raises(approval.WaitsForApproval, match="a key that belongs to no recorded signer"):
+        with pytest.raises(WaitsForApproval, match="a key that belongs to no recorded signer"):
             allowed(ledger, policy, before)
 
 
 def test_a_real_extract_ends_a_demonstration_for_good(ledger: Ledger) -> None:
     demonstrate(ledger, NOBODY, request_of(ledger))
-    approval.note_not_synthetic(ledger, "leeds/eyfsp/202425")
-    with pytest.raises(approval.MayNotSign, match="belongs to no recorded signer"):
+    SignatureLog(ledger).record_real_extract("leeds/eyfsp/202425")
+    with pytest.raises(MayNotSign, match="belongs to no recorded signer"):
         demonstrate(ledger, NOBODY, request_of(ledger, share=0.5))
     forge(ledger, "demonstration", key=format_public_key(DEMONSTRATION_KEY.public_key()))
-    assert approval.SignOffs(ledger).recorded.people == ()
-    assert approval.SignOffs(ledger).is_allowed(request_of(ledger), PUBLIC), (
-        "what was published before stays what it is"
-    )
+    assert SignOffs(ledger).recorded.people == ()
+    assert SignOffs(ledger).is_allowed(request_of(ledger), PUBLIC), "what was published before stays what it is"

@@ -116,7 +116,7 @@ def test_a_family_whose_figures_could_not_be_read_is_refused() -> None:
 
 
 def test_the_outlook_counts_every_rate_that_is_defined() -> None:
-    found = compute_expected_accuracy(PILOT)
+    found = compute_expected_accuracy(PILOT, load_policy())
     rates = sum(row["rates"] for row in found["tables"])
     assert sum(entry["rates"] for entry in found["minimum_accuracy"]) == rates > 3000
     assert sum(row["rates"] for row in found["by_table"]) == rates
