@@ -12,7 +12,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from assets.home.paths import Home
-from assets.release import record, sign_off
+from assets.release import sign_off
+from assets.release.published_charges import check_known
+from assets.release.release import Release
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar
 from ndl_export.publish.upload import Published, publish
@@ -57,9 +59,9 @@ def publish_release(home: Home, version: str, url: str, signer: Path | None, tel
     """
     check_may_be_published(version, clock.now())
     # the signed checksum is passed on, because somebody could exchange the bundle before its files are read
-    approved = sign_off.check_to_be_sent(home, version)
+    approved = sign_off.check_to_be_sent(Release(home, version))
     if path := get_settings().calendar:
         announce_upcoming(home.release, read_calendar(path), clock.today())
     # a bundle at that place that the ledger does not know comes from another home, or from a newer ledger
-    known = partial(record.check_known, home)
+    known = partial(check_known, home)
     return publish(home.release, version, url, known=known, approved=approved, trusted_key=signer, tell=tell)

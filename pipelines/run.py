@@ -15,7 +15,9 @@ from assets.intake.ingest import Intake
 from assets.keeping.withdrawing import open_home
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import is_current
-from assets.release import fix_release, measure, record
+from assets.release import fix_release, measure
+from assets.release.published_charges import settle_charges
+from assets.release.release import CohortRelease
 from ndl_export.analyst_db.build import is_database_current
 from pipelines.commands.console import RunStopped, show_progress
 from pipelines.dagster.arriving import find_still_arriving
@@ -60,8 +62,8 @@ def run_cohort(
         open_home(home, folders.keys)
         # an intake without the signing key cannot write to the ledger: it leaves files that are recorded here
         signers.open_signature_log(home)
-        release = version or fix_release.choose_release(home, cohort.code)
-        series = fix_release.find_series(home.get_cohort(cohort.code), release, options)
+        release = version or fix_release.choose_release(home.get_cohort(cohort.code))
+        series = fix_release.find_series(CohortRelease(home.get_cohort(cohort.code), release), options)
         measured = [Cohort(code) for code in series.measured]
         _check_ledger(folders, cohort, release, measured)
         arriving: list[str] = []
@@ -95,7 +97,8 @@ def run_cohort(
         raise RunStopped(f"{still_written}. The extracts of the other councils were taken in")
     if until is None:
         for each in measured:
-            later = fix_release.describe_later_deliveries(home.get_cohort(each.code), release, arrived)
+            part = CohortRelease(home.get_cohort(each.code), release)
+            later = fix_release.describe_later_deliveries(part, arrived)
             if later:
                 say(f"! {later}")
     return home.release / release
@@ -141,7 +144,7 @@ def _check_ledger(folders: Installation, cohort: Cohort, release: str, measured:
     # a repeated release charges nothing, so its ledger need not be fit for a charge
     if {each.code for each in measured} - ledger.list_charged_cohorts(release):
         keys = folders.load_keys(RELEASE)
-        record.settle_charges(home.get_cohort(cohort.code), keys)
+        settle_charges(home.get_cohort(cohort.code), keys)
 
 
 def _iter_cohort_steps(
@@ -174,14 +177,13 @@ def _iter_cohort_steps(
 def _build_release_step(
     folders: Installation, cohort: Cohort, version: str, options: fix_release.ReleaseOptions, *, spends: bool
 ) -> _Step:
-    home = folders.home
+    home, part = folders.home, CohortRelease(folders.home.get_cohort(cohort.code), version)
     what = "charge the budget, add noise, write bundle and database" if spends else "write bundle and database"
     return _Step(
         "release",
         f"Release {version}: {what}",
         lambda: (
-            measure.is_release_current(home.get_cohort(cohort.code), folders.load_keys(RELEASE), version, options)
-            and is_database_current(home.release)
+            measure.is_release_current(part, folders.load_keys(RELEASE), options) and is_database_current(home.release)
         ),
         lambda jobs: jobs.run_release(cohort.code, version, options),
     )

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from assets.home.paths import CohortStore, ExtractStore, Home
+from assets.home.paths import CohortStore, Home
 from privacy.doors.locks import PATIENCE_SECONDS, hold_lock
 
 _WRITTEN_BY_STEPS = (
@@ -31,7 +31,18 @@ _mine: ContextVar[frozenset[Path]] = ContextVar("mine", default=frozenset())
 
 P = ParamSpec("P")
 R = TypeVar("R")
-S = TypeVar("S", CohortStore, ExtractStore)
+
+
+class Lockable(Protocol):
+    """Something of a cohort in a home folder, such as a `CohortStore`."""
+
+    @property
+    def home(self) -> Home: ...
+    @property
+    def cohort(self) -> str: ...
+
+
+S = TypeVar("S", bound=Lockable)
 
 
 class InUse(Exception):

@@ -22,7 +22,7 @@ from assets.intake.suppressions import Objection, Suppressed, read_objections, r
 from assets.keeping import backup
 from assets.keeping.forgetting import remove_again
 from assets.keeping.retention import expire
-from assets.release.record import read_published_charges
+from assets.release.published_charges import read_published_charges
 from privacy.doors import clock, files
 from privacy.keys import FROM_BACKUP, Holder, KeyRing
 from privacy.release.ledger import Ledger, LedgerCopy

@@ -29,8 +29,8 @@ from assets.linkage.assets import CONFIDENTIAL
 from assets.linkage.inputs import read_record
 from assets.release.fix_release import ReleaseOptions, choose_release, describe_later_deliveries
 from assets.release.holds import accept_configured
-from assets.release.measure import measure_release, note_sound, publish_bundle
-from assets.release.record import find_bundle
+from assets.release.measure import measure_release, publish_bundle, record_verified
+from assets.release.release import Release
 from assets.release.sign_off import WaitsForAcceptance
 from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db.build import build_database, hash_inputs, read_released_versions
@@ -172,18 +172,17 @@ def measurements(
     config, version = context.op_execution_context.op_config, _get_version(context, home)
     # a run started in the UI has no tags for its release yet, and people search the list of runs by these tags
     context.instance.add_run_tags(context.run.run_id, tag_release(version, config["share"]))
-    store = home.get_cohort(cohort)
+    part = Release(home, version).get_cohort(cohort)
     # landing is not mounted if releases run in a separate code location
     if installation.landing.is_dir():
         note_landing(home, installation.landing)
     try:
         for accepted in config["accept"]:
             keys = installation.load_keys(KEYS_OF_RELEASE)
-            accept_configured(store, keys, accepted["holds"], accepted["reason"], accepted["signature"])
+            accept_configured(part.store, keys, accepted["holds"], accepted["reason"], accepted["signature"])
         made = measure_release(
-            store,
+            part,
             installation.load_keys(KEYS_OF_RELEASE),
-            version,
             _list_councils(installation, cohort),
             ReleaseOptions(*(config[each] for each in ("allow_missing", "share", "with_cohorts", "reuse", "requests"))),
         )
@@ -194,7 +193,7 @@ def measurements(
         yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
         yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         return
-    if later := describe_later_deliveries(store, version, _list_councils(installation, cohort)):
+    if later := describe_later_deliveries(part, _list_councils(installation, cohort)):
         context.log.info(later)
     yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
@@ -224,20 +223,21 @@ def bundle(
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     home, keys = installation.home_folder, installation.load_keys(KEYS_OF_RELEASE)
     version = _get_version(context, home)
+    release = Release(home, version)
     context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
     try:
-        folder = publish_bundle(home.get_cohort(context.partition_key), keys, version)
+        folder = publish_bundle(release.get_cohort(context.partition_key), keys)
     except WaitsForApproval as waiting:
         _report_waiting(context, BUNDLE, waiting)
         yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
-        yield _build_verify_result(verify(find_bundle(home, version)))
+        yield _build_verify_result(verify(release.find_bundle()))
         return
     build_database(home.release)  # again if somebody removed it: a bundle that is current is not published again
     found = verify(folder)
     yield _build_sign_off_result(context, home, version, BUNDLE, Stage.PUBLICATION)
     # a bundle that passed is not verified again while nothing changes
     if found.ok:
-        note_sound(home, keys, version)
+        record_verified(release, keys)
     yield _build_verify_result(found)
     missing = format_missing(json.loads((folder / DATAPACKAGE_FILE).read_bytes())["missing"])
     for entry in missing:
@@ -327,7 +327,7 @@ def _get_version(context: dg.AssetExecutionContext, home: Home) -> str:
         )
     if not named and configs[0].get("reuse"):
         raise InvalidVersion(f"reuse makes a separate release: name its version at {_MEASURING}; nothing was charged")
-    return str(named.pop()) if named else choose_release(home, context.partition_key)
+    return str(named.pop()) if named else choose_release(home.get_cohort(context.partition_key))
 
 
 def _list_councils(installation: Installation, cohort: str) -> list[str]:

@@ -21,10 +21,12 @@ import pyarrow.parquet as pq
 from assets.home.paths import CohortStore, Home
 from assets.intake import deliveries
 from assets.linkage.inputs import PROFILE, read_record
-from assets.release import record as records
 from assets.release.holds import read_state
 from assets.release.linkage_error import select_by_services
 from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
+from assets.release.published_charges import explain_unconfirmed_ledger
+from assets.release.record import CohortRecord, ReleaseRecord
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
@@ -84,9 +86,11 @@ def render_sheet(home: Home, request: Request) -> str:
     """Return the page, as HTML or a few lines of text. Raises `NotLinked` and `Refused`."""
     if request["stage"] in TEXT_PAGES:
         return render_text_page(request)
-    version, record = request["release"], records.read_fixed_record(home, request["release"])
+    release = Release(home, request["release"])
+    record = release.read_begun_record()
     measured = record.measured
     is_publication = request["stage"] == Stage.PUBLICATION
+    to_measure = [] if is_publication else [release.get_cohort(cohort) for cohort in measured]
     taken = [(home.get_cohort(cohort), record[cohort]) for cohort in measured]
     set_aside = [line for store, entry in taken for line in _iter_set_aside(store, entry)]
     return kit.render(
@@ -95,50 +99,45 @@ def render_sheet(home: Home, request: Request) -> str:
         request=request,
         request_sha256=hash_json(request),
         is_publication=is_publication,
-        unconfirmed="" if is_publication else records.explain_unconfirmed_ledger(home, version),
+        unconfirmed="" if is_publication else explain_unconfirmed_ledger(home, release.version),
         measured=measured,
         titles=[Cohort(cohort).label for cohort in record],
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         requested=record.answers,
-        usable=list(
-            _iter_published(records.find_bundle(home, version)) if is_publication else _iter_expected(home, record)
-        ),
+        usable=list(_iter_published(release.find_bundle()) if is_publication else _iter_expected(release, record)),
         percent_of=format_percent,
-        costs=[cost for cohort in record for cost in _iter_costs(home.get_cohort(cohort), record)],
+        costs=[cost for cohort in record for cost in _iter_costs(release.get_cohort(cohort), record)],
         policy=home.load_policy(),
         missing=format_missing(
-            {each: records.read_record(home, own.measured_in).get(each, own).missing for each, own in record.items()}
+            {
+                cohort: Release(home, entry.measured_in).read_record().get(cohort, entry).missing
+                for cohort, entry in record.items()
+            }
         ),
-        missed_links=[
-            line for cohort in ([] if is_publication else measured) for line in _iter_missed(home.get_cohort(cohort))
-        ],
-        intervals=[
-            each for c in ([] if is_publication else measured) for each in _iter_intervals(home.get_cohort(c), version)
-        ],
+        missed_links=[line for part in to_measure for line in _iter_missed(part.store)],
+        intervals=[line for part in to_measure for line in _iter_intervals(part)],
         too_many=TOO_MANY,
         set_aside=[line for line in set_aside if line["bands"]],
         untouched=[line["source"] for line in set_aside if not line["bands"]],
         bands=[words for _, words in _BANDS[1:]],
         findings=_collect_findings(taken),
         held=None if is_publication else read_state(home, measured),
-        expected=[
-            each for c in ([] if is_publication else measured) for each in _iter_expected_rows(home.get_cohort(c))
-        ],
+        expected=[line for part in to_measure for line in _iter_expected_rows(part.store)],
         taking_part=[tuple(get_place(council).la_name for council in record[cohort].councils) for cohort in measured],
         outside=read_sentences()["outside_the_guarantee"],
         charges=read_sentences()["charges"],
     )
 
 
-def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable]:
+def _iter_expected(release: Release, record: ReleaseRecord) -> Iterator[Usable]:
     """Yield the expected figures by table, from public figures alone, then those of every requested table."""
     # the first cohort alone, because the others have the same plan
     for cohort in record.measured[:1]:
-        store = home.get_cohort(cohort)
+        store = release.home.get_cohort(cohort)
         # the operator's expected numbers of Profiles, for councils where they differ from the published ones
         expected = _iter_expectations(store)
         children = {council: number for source, council, number, _ in expected if source == PROFILE}
-        policy = record.scale_policy(home.load_policy(), cohort)
+        policy = release.get_cohort(cohort).load_policy()
         found = compute_expected_accuracy(record[cohort].councils, policy, children)
         areas = {name: list(of_table) for name, of_table in groupby(found["tables"], key=itemgetter("table"))}
         for line in found["by_table"]:
@@ -149,17 +148,17 @@ def _iter_expected(home: Home, record: records.ReleaseRecord) -> Iterator[Usable
             title = TABLES[line["table"]].title
             yield Usable(title, line["rates"], published, usable, half_width, _describe_areas(own))
     for cohort, entry in record.items():
-        for each in records.ReleaseRecord(record.version, {cohort: entry}).answers:
-            yield _estimate_requested(home.get_cohort(cohort), entry, each)
+        for table in ReleaseRecord(record.version, {cohort: entry}).answers:
+            yield _estimate_requested(release.get_cohort(cohort), entry, table)
 
 
-def _estimate_requested(store: CohortStore, entry: records.CohortRecord, requested: RequestedTable) -> Usable:
+def _estimate_requested(part: CohortRelease, entry: CohortRecord, requested: RequestedTable) -> Usable:
     """Return the expected figures of a requested table, given everything that will have been measured by then."""
-    found = read_known(store, entry).estimate(requested)
+    found = read_known(part, entry).estimate(requested)
     assert found is not None  # the plan was made for the table, or the table followed from known counts
     unreliable, withheld = (int((found.flags == flag).sum()) for flag in (UNRELIABLE, WITHHELD))
     published, usable = found.flags.size - withheld, found.flags.size - withheld - unreliable
-    about, half_width = f"cohort {store.cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
+    about, half_width = f"cohort {part.cohort}, for {requested.asked_by}", float(np.median(found.half_widths))
     return Usable(requested.table.title, found.flags.size, (published, published), (usable, usable), half_width, about)
 
 
@@ -185,27 +184,25 @@ def _describe_areas(areas: Sequence[dict[str, Any]]) -> str:
     return ", ".join([f"{together:,} of all together", *found])
 
 
-def _iter_costs(store: CohortStore, record: records.ReleaseRecord) -> Iterator[dict[str, Any]]:
+def _iter_costs(part: CohortRelease, record: ReleaseRecord) -> Iterator[dict[str, Any]]:
     """Yield the rho and epsilon of each account of a cohort: cap, earlier charges, this release, and the remainder."""
-    policy, ledger = record.scale_policy(store.home.load_policy(), store.cohort), store.home.open_ledger()
-    version = record.version
-    whole = store.cohort in record.measured
-    families = record[store.cohort].on_request.get(version, ())
-    further = [records.read_request_plan(store, version, family) for family in families]
+    policy, ledger, cohort = part.load_policy(), part.home.open_ledger(), part.cohort
+    whole = cohort in record.measured
+    further = [part.read_request_plan(family) for family in record[cohort].on_request.get(part.version, ())]
     for unit, account in policy.accounts.items():
         split = account.split if whole else {}
         split = {**split, **{plan.family.name: plan.rho for plan in further if plan.family.unit == unit}}
         if not split:
             continue
-        of_split = f"{100 * record[store.cohort].share:g}% of the policy's split"
+        of_split = f"{100 * record[cohort].share:g}% of the policy's split"
         if REVIEW in split:
             of_split += ", and a clerical review of links"
-        cap = ledger.get_cap(store.cohort, unit) or account.cap_rho
-        before = ledger.sum_other_charges(store.cohort, version, unit) / NANO
+        cap = ledger.get_cap(cohort, unit) or account.cap_rho
+        before = ledger.sum_other_charges(cohort, part.version, unit) / NANO
         own = sum(split.values())
         amounts = {"cap": cap, "before": before, "own": own, "left": max(cap - before - own, 0.0)}
         yield {
-            "cohort": Cohort(store.cohort).label,
+            "cohort": Cohort(cohort).label,
             "unit": unit,
             "what": of_split if whole else "tables on request",
             **{what: (rho, compute_epsilon(rho, policy.delta) if rho > 0 else 0.0) for what, rho in amounts.items()},
@@ -223,9 +220,7 @@ def _iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"source": SOURCES[source].title, "councils": councils}
 
 
-def _iter_taken(
-    store: CohortStore, entry: records.CohortRecord
-) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
+def _iter_taken(store: CohortStore, entry: CohortRecord) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
     """Yield the title of the source, the name of the council and the result of each extract that a cohort is made of.
 
     They are those of the record, so that the page stays the same when something else arrives.
@@ -249,15 +244,15 @@ def _iter_missed(store: CohortStore) -> Iterator[dict[str, Any]]:
         yield {"linked_to": name, "bands": bands, "share": line["share"], "groups": groups}
 
 
-def _iter_intervals(store: CohortStore, version: str) -> Iterator[tuple[str, int]]:
+def _iter_intervals(part: CohortRelease) -> Iterator[tuple[str, int]]:
     """Yield the services that saw a child, and a limit in children of half the width of the interval of their number.
 
     It is for all councils together, from the noise of the plan and the missed links, rounded up so that it is a band.
     """
-    if not store.linkage_report.exists():
+    if not part.store.linkage_report.exists():
         return
-    report = json.loads(store.linkage_report.read_text(encoding="utf-8"))
-    plan = records.find_plan(store, version, "pupil")
+    report = json.loads(part.store.linkage_report.read_text(encoding="utf-8"))
+    plan = part.find_plan("pupil")
     of_noise = compute_count_half_widths(Covariances(plan), select_by_services(plan.family))[0]
     by_seen = dict(zip(CONCERN_GIVEN_SEEN, of_noise, strict=True))
     for name, of_links in report["headline"].items():
@@ -274,7 +269,7 @@ def _name_band(share: float) -> str:
     return next(words for most, words in _BANDS if share <= most)
 
 
-def _iter_set_aside(store: CohortStore, entry: records.CohortRecord) -> Iterator[dict[str, Any]]:
+def _iter_set_aside(store: CohortStore, entry: CohortRecord) -> Iterator[dict[str, Any]]:
     """Yield, by source, the councils with rows set aside at intake, grouped by the band of their share."""
     read = (each for each in _iter_taken(store, entry) if each[2].rows_read)
     for title, extracts in groupby(read, key=itemgetter(0)):
@@ -285,7 +280,7 @@ def _iter_set_aside(store: CohortStore, entry: records.CohortRecord) -> Iterator
         yield {"source": title, "bands": bands}
 
 
-def _collect_findings(taken: Sequence[tuple[CohortStore, records.CohortRecord]]) -> list[tuple[str, list[str]]]:
+def _collect_findings(taken: Sequence[tuple[CohortStore, CohortRecord]]) -> list[tuple[str, list[str]]]:
     """Return the findings of extract checks as sentences with the councils they apply to, commonest first."""
     found: dict[str, list[str]] = {}
     for title, council, quality in (each for store, entry in taken for each in _iter_taken(store, entry)):

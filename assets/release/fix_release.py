@@ -10,23 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.home.home_lock import with_cohort_lock
-from assets.home.paths import CohortStore, Home
+from assets.home.paths import CohortStore
 from assets.linkage import inputs
 from assets.release.planning import check_accuracy, plan_family
-from assets.release.record import (
-    WHOLE,
-    CohortRecord,
-    ReleaseRecord,
-    add_review,
-    read_fixed_record,
-    read_record,
-    write_record,
-)
+from assets.release.record import WHOLE, CohortRecord, ReleaseRecord
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.register import add_requests, reuse_record
-from ndl_export.facts.release_facts import InvalidVersion, Version, list_versions, load_publisher, load_withdrawals
+from ndl_export.facts.release_facts import (
+    InvalidVersion,
+    Version,
+    list_not_withdrawn,
+    list_versions,
+    load_publisher,
+    load_withdrawals,
+)
 from ndl_export.tables import FAMILIES
 from privacy.doors import clock
-from privacy.release.ledger import NANO, BudgetExceeded, Ledger, ReleaseConflict
+from privacy.release.ledger import NANO, BudgetExceeded, ReleaseConflict
 from privacy.release.ledger_storage import CHILD
 from privacy.release.policy import Account, Policy, PolicyError, Stage
 from sources.reference.cohorts import Cohort
@@ -58,103 +58,87 @@ class ReleaseOptions:
 
 
 @with_cohort_lock
-def fix_release(store: CohortStore, version: str, councils: Sequence[str], options: ReleaseOptions) -> None:
+def fix_release(begun: CohortRelease, councils: Sequence[str], options: ReleaseOptions) -> None:
     """Freeze a release's contents; call before each measurement.
 
     Everything is checked for all families before the first charge, and a refusal freezes nothing, so a release does not
     stop halfway. Once charged, a cohort keeps its record: what arrives later is for the next release. Raises
     `ReleaseConflict`, `CouncilsMissing`, `NotLinked` and `NotAccurateEnough`.
     """
-    ledger, policy = store.home.open_ledger(), store.home.load_policy()
+    release, version, policy = begun.release, begun.version, begun.home.load_policy()
     # a placeholder in the publisher's file must stop a release before it is charged, not at the bundle
-    load_publisher(demonstration=store.home.has_no_signers)
-    series = find_series(store, version, options)
-    charged = ledger.list_charged_cohorts(version)
-    before = (read_fixed_record if charged else read_record)(store.home, version)
-    tables = {
-        each: inputs.read_complete_record(store.home.get_cohort(each))
-        for each in series.measured
-        if not is_measured(store.home.get_cohort(each), version)
-    }
-    for each, linked in tables.items():
-        if each in charged:
-            _check_same_deliveries(ledger, before, each, linked.extracts)
+    load_publisher(demonstration=begun.home.has_no_signers)
+    series = find_series(begun, options)
+    charged = release.charged_cohorts
+    before = release.read_begun_record() if charged else release.read_record()
+    parts = [release.get_cohort(cohort) for cohort in series.measured]
+    tables = {part.cohort: inputs.read_complete_record(part.store) for part in parts if not part.is_measured}
+    for cohort, linked in tables.items():
+        part = release.get_cohort(cohort)
+        if cohort in charged:
+            _check_same_deliveries(part, before[cohort], linked.extracts)
             continue
-        _check_current_extracts(store.home.get_cohort(each), councils, linked.extracts)
+        _check_current_extracts(part.store, councils, linked.extracts)
         if not options.allow_missing and (absent := linked.list_missing(councils).get(inputs.PROFILE)):
             raise CouncilsMissing(
-                f"cohort {each} has no EYFS Profile extract from {', '.join(absent)}."
+                f"cohort {cohort} has no EYFS Profile extract from {', '.join(absent)}."
                 " Ingest it and link again, or release without them (allow_missing, --allow-missing)."
             )
     record = ReleaseRecord(version)
-    for each in series.measured:
-        begun = before.get(each, CohortRecord(version))
-        spent = _find_share(store.home.get_cohort(each), version, options.share, begun.share, each in charged)
+    for part in parts:
+        entry = before.get(part.cohort, CohortRecord(version))
+        share = _find_share(part, options.share, entry.share, part.cohort in charged)
         # once charged, a cohort stays as it was begun, whatever has arrived since
-        if each in charged:
-            record[each] = begun
-        else:
-            linked = tables[each]
-            split = policy.scale(spent).accounts[CHILD].split
-            record[each] = CohortRecord(
+        if part.cohort not in charged:
+            linked = tables[part.cohort]
+            entry = CohortRecord(
                 version,
-                spent,
+                share,
                 tuple(sorted(councils)),
                 linked.list_missing(councils),
                 inputs.get_delivery_macs(linked.extracts),
-                on_request=add_review(store.home.get_cohort(each), version, split),
+                on_request=part.add_review(policy.scale(share).accounts[CHILD].split),
             )
-    new = {each: entry.share for each, entry in record.items() if each not in charged}
-    _check_new(store.home, ledger, version, councils, new)
-    others = {each: entry.measured_in for each, entry in series.items() if each not in record}
-    record |= _reuse_records(store.home, ledger, others, before, options.requests)
-    record = ReleaseRecord(version, {each: record[each] for each in series})
+        record[part.cohort] = entry
+    new = {cohort: entry.share for cohort, entry in record.items() if cohort not in charged}
+    _check_new(release, councils, new)
+    others = {cohort: entry.measured_in for cohort, entry in series.items() if cohort not in record}
+    record |= _reuse_records(release, others, before, options.requests)
+    record = ReleaseRecord(version, {cohort: record[cohort] for cohort in series})
     if record != before:
-        write_record(store.home, version, record)
+        release.write_record(record)
 
 
 def _reuse_records(
-    home: Home, ledger: Ledger, origins: Mapping[str, str], before: ReleaseRecord, requests: Sequence[str]
+    release: Release, origins: Mapping[str, str], before: ReleaseRecord, requests: Sequence[str]
 ) -> Mapping[str, CohortRecord]:
     """Return the records of cohorts measured by earlier releases: as frozen, or with the requests named now."""
-    version = before.version
-    kept = {each for each, origin in origins.items() if each in before and before[each].measured_in == origin}
-    begun = ReleaseRecord(version, {each: before[each] for each in origins if each in kept})
+    version = release.version
+    kept = {code for code, origin in origins.items() if code in before and before[code].measured_in == origin}
+    begun = ReleaseRecord(version, {code: before[code] for code in origins if code in kept})
     named = {table.name for table in begun.answers}
     if len(begun) == len(origins) and (not requests or named == set(requests)):
         return begun
     # until something is charged or published, the same version may be begun anew for other requests
-    if named and (ledger.list_charged_cohorts(version) or (home.release / version).exists()):
+    if named and (release.charged_cohorts or release.bundle.exists()):
         raise ReleaseConflict(
             f"release {version} was begun to answer {', '.join(sorted(named))}. Other requests are another release:"
             " give it a new version."
         )
-    record = {each: reuse_record(home.get_cohort(each), origin, version) for each, origin in origins.items()}
-    return add_requests(home, version, record, requests) if requests else record
+    record = {code: reuse_record(release.get_cohort(code), origin) for code, origin in origins.items()}
+    return add_requests(release, record, requests) if requests else record
 
 
-def is_measured(store: CohortStore, version: str) -> bool:
-    """Return whether the release measured every family of the cohort, and paid for it.
-
-    A repeated run then needs no confidential table. Corrections since then are for the next release
-    (`describe_later_deliveries`); rows removed on request are in no later release, but stay in what was published.
-    """
-    fixed = read_record(store.home, version).get(store.cohort)
-    if fixed is None or fixed.measured_in != version:
-        return False
-    return store.home.open_ledger().is_measured(store.cohort, version, fixed.list_measured_families(version))
-
-
-def describe_later_deliveries(store: CohortStore, version: str, councils: Sequence[str]) -> str:
+def describe_later_deliveries(measured: CohortRelease, councils: Sequence[str]) -> str:
     """Return a sentence about extracts that changed after a cohort was measured; empty if none did."""
-    fixed = read_record(store.home, version).get(store.cohort)
-    if fixed is None or not is_measured(store, version):
+    entry = measured.read_entry()
+    if entry is None or not measured.is_measured:
         return ""
-    if not (later := _list_other_deliveries(fixed, inputs.read_delivery_macs(store, councils))):
+    if not (later := _list_other_deliveries(entry, inputs.read_delivery_macs(measured.store, councils))):
         return ""
     return (
-        f"Release {version} stays as it was measured. {inputs.join_names(later)} came in, changed or left since then,"
-        f" and the next release of cohort {store.cohort} will use what is there now."
+        f"Release {measured.version} stays as it was measured. {inputs.join_names(later)} came in, changed or left"
+        f" since then, and the next release of cohort {measured.cohort} will use what is there now."
     )
 
 
@@ -164,13 +148,13 @@ def _list_other_deliveries(fixed: CohortRecord, now: Mapping[str, str]) -> list[
     return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
-def _check_same_deliveries(ledger: Ledger, before: ReleaseRecord, cohort: str, extracts: inputs.Extracts) -> None:
+def _check_same_deliveries(part: CohortRelease, before: CohortRecord, extracts: inputs.Extracts) -> None:
     """Raise `ReleaseConflict` if a cohort that is charged in part would be measured further from other deliveries."""
-    if other := _list_other_deliveries(before[cohort], inputs.get_delivery_macs(extracts)):
-        version, families = before.version, before[cohort].list_measured_families(before.version)
-        done = {family for family in families if ledger.is_measured(cohort, version, [family])}
+    if other := _list_other_deliveries(before, inputs.get_delivery_macs(extracts)):
+        version, families, ledger = part.version, before.list_measured_families(part.version), part.home.open_ledger()
+        done = {family for family in families if ledger.is_measured(part.cohort, version, [family])}
         raise ReleaseConflict(
-            f"Release {version} of cohort {cohort} is half measured: {', '.join(sorted(done))} was drawn, and"
+            f"Release {version} of cohort {part.cohort} is half measured: {', '.join(sorted(done))} was drawn, and"
             f" {', '.join(sorted({*families} - done))} was not. {inputs.join_names(other)} came in, changed or left in"
             " between, and one release has one set of deliveries. No more budget was spent. Put the earlier files back"
             f" into landing and run release {version} again: it draws only what it lacks. Deliver the new files after"
@@ -178,14 +162,14 @@ def _check_same_deliveries(ledger: Ledger, before: ReleaseRecord, cohort: str, e
         )
 
 
-def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> ReleaseRecord:
+def find_series(begun: CohortRelease, options: ReleaseOptions) -> ReleaseRecord:
     """Return the record of a release as begun or, if begun now, which release measured each cohort. Writes nothing."""
-    check_options(store, version, options)
-    if store.cohort in options.others:
-        raise ReleaseConflict(f"cohort {store.cohort} is the release's own: name only others beside it")
-    ledger, wanted = store.home.open_ledger(), {store.cohort, *options.others}
-    charged = ledger.list_charged_cohorts(version)
-    fixed = read_record(store.home, version)
+    check_options(begun, options)
+    release, version = begun.release, begun.version
+    if begun.cohort in options.others:
+        raise ReleaseConflict(f"cohort {begun.cohort} is the release's own: name only others beside it")
+    wanted, charged = {begun.cohort, *options.others}, release.charged_cohorts
+    fixed = release.read_record()
     answers = [table.name for table in fixed.answers]
     if answers and not options.reuse:
         raise ReleaseConflict(
@@ -193,8 +177,8 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
             " another release: give it a new version."
         )
     # until something is charged or published, a release may be begun anew with other cohorts
-    if fixed and (charged or (store.home.release / version).exists()):
-        if (options.others and fixed.keys() != wanted) or store.cohort not in fixed:
+    if fixed and (charged or release.bundle.exists()):
+        if (options.others and fixed.keys() != wanted) or begun.cohort not in fixed:
             raise ReleaseConflict(
                 f"release {version} was begun with cohorts {', '.join(fixed)}, not {', '.join(sorted(wanted))}."
                 " Another set of cohorts is another release: give it a new version."
@@ -205,50 +189,49 @@ def find_series(store: CohortStore, version: str, options: ReleaseOptions) -> Re
             f"release {version} was charged for cohort {', '.join(sorted(strangers))}. Another set of cohorts is"
             " another release: give it a new version."
         )
-    own = set() if options.reuse else {store.cohort}
-    found = ReleaseRecord(version)
-    for each in sorted(wanted):
-        origin = version if each in own else _find_origin(store.home.get_cohort(each), ledger, version)
-        found[each] = CohortRecord(origin)
-    if options.reuse and found.measured:
-        raise ReleaseConflict(f"cohort {', '.join(found.measured)} was never measured: there is nothing to use again")
-    return found
+    series = ReleaseRecord(version)
+    for cohort in sorted(wanted):
+        is_measured_now = cohort == begun.cohort and not options.reuse
+        series[cohort] = CohortRecord(version if is_measured_now else _find_origin(release.get_cohort(cohort)))
+    if options.reuse and series.measured:
+        raise ReleaseConflict(f"cohort {', '.join(series.measured)} was never measured: there is nothing to use again")
+    return series
 
 
-def choose_release(home: Home, cohort: str) -> str:
+def choose_release(store: CohortStore) -> str:
     """Return the version for a run that names none, so that by default a repeated run never spends again.
 
     This is the version that people have signed for the cohort and that is not measured yet, or the cohort's newest
     release, or the first unused version of this month. A revision must name its version.
     """
-    ledger = home.open_ledger()
+    ledger, signed = store.home.open_ledger(), store.home.read_sign_offs().approvals
     # what people have signed comes first: another version would need their signatures again
-    signed = [each for each in home.read_sign_offs().approvals if each.approval.cohort == cohort and not each.why_not]
-    newest = [each.request["release"] for each in signed if each.request["stage"] == Stage.MEASUREMENT]
+    of_cohort = [each.request for each in signed if each.approval.cohort == store.cohort and not each.why_not]
+    newest = [request["release"] for request in of_cohort if request["stage"] == Stage.MEASUREMENT]
     if newest and not ledger.list_charged_cohorts(newest[-1]):
         return str(newest[-1])
-    if earlier := [Version.parse(version) for version in ledger.list_charged_releases(cohort)]:
+    if earlier := [Version.parse(version) for version in ledger.list_charged_releases(store.cohort)]:
         return str(max(earlier))
     today = clock.today()
-    published = {str(version) for version in list_versions(home.release)}
+    published = {str(version) for version in list_versions(store.home.release)}
     number = 0
     while (version := f"{today.year}.{today.month:02d}.{number}") in published or ledger.list_charged_cohorts(version):
         number += 1
     return version
 
 
-def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
+def choose_request_release(base: Release, names: Sequence[str]) -> str:
     """Return the version for answering these requests if none is named.
 
     This is the version that was begun for them and is not withdrawn, or the first unused one of this month after
     `base`.
     """
+    home = base.home
     begun = {path.stem.partition("=")[2] for path in home.release_record("*").parent.glob("release=*.json")}
     for version in sorted(begun - load_withdrawals(home.release).keys(), key=Version.parse, reverse=True):
-        own = {table.name for table in read_record(home, version).answers}
-        if own == set(names):
+        if {table.name for table in Release(home, version).read_record().answers} == set(names):
             return version
-    today, after = clock.today(), Version.parse(base)
+    today, after = clock.today(), base.number
     year, month = max((today.year, today.month), (after.year, after.month))
     number = after.number + 1 if (year, month) == (after.year, after.month) else 0
     while (version := f"{year}.{month:02d}.{number}") in begun or (home.release / version).exists():
@@ -256,24 +239,24 @@ def choose_request_release(home: Home, base: str, names: Sequence[str]) -> str:
     return version
 
 
-def check_options(store: CohortStore, version: str, options: ReleaseOptions) -> None:
+def check_options(begun: CohortRelease, options: ReleaseOptions) -> None:
     """Raise an error for an invalid cohort or share, or for a new version that is not above all versions used here."""
-    parsed = Version.parse(version)
-    for each in (store.cohort, *options.others):
-        Cohort(each)
+    home, number = begun.home, begun.release.number
+    for cohort in (begun.cohort, *options.others):
+        Cohort(cohort)
     if options.share is not None:
-        _scale_policy(store.home.load_policy(), options.share)
-    charged = (Version.parse(charge.entry.release) for charge in store.home.open_ledger().list_charges())
-    # a held bundle counts too: it is published as soon as people have signed it
-    known = {*charged, *list_versions(store.home.release), *list_versions(store.home.held)}
-    if parsed in known:
+        _scale_policy(home.load_policy(), options.share)
+    charged = (Version.parse(charge.entry.release) for charge in home.open_ledger().list_charges())
+    # an unpublished bundle counts too: it is published as soon as people have signed it
+    known = {*charged, *list_versions(home.release), *list_versions(home.held)}
+    if number in known:
         return
-    if not read_record(store.home, version):
+    if not begun.release.read_record():
         # versions only rise, so a mistyped 9999.12.0 would leave none for later releases
-        parsed.check_is_new(clock.today())
-    if (newest := max(known, default=parsed)) > parsed:
+        number.check_is_new(clock.today())
+    if (newest := max(known, default=number)) > number:
         raise InvalidVersion(
-            f"Release {version} is older than {newest}, which was measured or published here. Versions only rise, so"
+            f"Release {number} is older than {newest}, which was measured or published here. Versions only rise, so"
             f" no budget was spent. Give the new release a version above {newest}."
         )
 
@@ -286,22 +269,22 @@ def _scale_policy(policy: Policy, share: float) -> Policy:
     return scaled
 
 
-def _find_origin(store: CohortStore, ledger: Ledger, version: str) -> str:
+def _find_origin(part: CohortRelease) -> str:
     """Return the newest earlier, published release that measured the cohort; this release if none ever did."""
-    measured = ledger.list_charged_releases(store.cohort)
-    if version in measured or not measured:
-        return version
-    published = [str(each) for each in list_versions(store.home.release) if each < Version.parse(version)]
-    usable = [each for each in published if each in measured and each not in load_withdrawals(store.home.release)]
+    measured = part.home.open_ledger().list_charged_releases(part.cohort)
+    if part.version in measured or not measured:
+        return part.version
+    usable = (version for version in list_not_withdrawn(part.home.release) if version < part.release.number)
+    earlier = [Release(part.home, str(version)) for version in usable if str(version) in measured]
     # a bundle may publish the cohort from the noisy counts of a release before it
-    fit = [each for each in usable if store.cohort in read_record(store.home, each).measured]
+    fit = [release for release in earlier if part.cohort in release.read_record().measured]
     if not fit:
         raise ReleaseConflict(
-            f"cohort {store.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"
-            f" published before {version} without being withdrawn. Publish the cohort on its own first"
-            f" (readiness run --cohort {store.cohort})."
+            f"cohort {part.cohort} was charged for release {', '.join(sorted(measured))}, and none of these was"
+            f" published before {part.version} without being withdrawn. Publish the cohort on its own first"
+            f" (readiness run --cohort {part.cohort})."
         )
-    return fit[-1]
+    return fit[-1].version
 
 
 def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked: inputs.Extracts) -> None:
@@ -313,21 +296,23 @@ def _check_current_extracts(store: CohortStore, councils: Sequence[str], linked:
         )
 
 
-def _find_share(store: CohortStore, version: str, requested: float | None, before: float, is_charged: bool) -> float:
+def _find_share(part: CohortRelease, requested: float | None, before: float, is_charged: bool) -> float:
     """Return the share to spend, if it fits. Raises `ReleaseConflict` if the release was charged with another."""
     share = before if requested is None else requested
     if is_charged and share != before:
         raise ReleaseConflict(
-            f"release {version} of cohort {store.cohort} was charged with a share of {before:g}, not {share:g}. "
+            f"release {part.version} of cohort {part.cohort} was charged with a share of {before:g}, not {share:g}. "
             "A revision is a new release, and draws on the same budget."
         )
-    check_fits(store, version, share)
+    check_fits(part, share)
     return share
 
 
-def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str], new: Mapping[str, float]) -> None:
+def _check_new(release: Release, councils: Sequence[str], new: Mapping[str, float]) -> None:
     """Raise `ReleaseConflict` if this version exists, or `NotAccurateEnough`; `new` has shares to charge, by cohort."""
-    taken = [path for suffix in ("", ".zip", ".tar") if (path := home.release / f"{version}{suffix}").exists()]
+    home, ledger = release.home, release.home.open_ledger()
+    files = (home.release / f"{release.version}{suffix}" for suffix in ("", ".zip", ".tar"))
+    taken = [path for path in files if path.exists()]
     if new and taken:
         raise ReleaseConflict(
             f"{taken[0]} is there, and cohort {', '.join(new)} was not measured for it: give the release a"
@@ -339,18 +324,18 @@ def _check_new(home: Home, ledger: Ledger, version: str, councils: Sequence[str]
             check_accuracy(family, plan_family(family, councils, policy), councils, policy)
 
 
-def check_fits(store: CohortStore, version: str, share: float) -> None:
+def check_fits(part: CohortRelease, share: float) -> None:
     """Raise `BudgetExceeded`, naming the largest share that fits, unless every approved account can pay `share`."""
-    policy, ledger = store.home.load_policy(), store.home.open_ledger()
+    policy, ledger = part.home.load_policy(), part.home.open_ledger()
     for unit, account in policy.scale(share).accounts.items():
-        if not ledger.get_cap(store.cohort, unit):
+        if not ledger.get_cap(part.cohort, unit):
             continue
         # writes nothing, but refuses a policy whose cap is not the approved one: a budget is approved once
-        ledger.approve(store.cohort, account.cap_rho, unit=unit)
+        ledger.approve(part.cohort, account.cap_rho, unit=unit)
         try:
-            ledger.check_fits(store.cohort, version, account.split, unit=unit)
+            ledger.check_fits(part.cohort, part.version, account.split, unit=unit)
         except BudgetExceeded as refused:
-            largest = compute_remaining_budget(store, share).largest_share
+            largest = compute_remaining_budget(part.store, share).largest_share
             fitting = f"; as a share of the policy's split, {largest:g} would (--share {largest:g})" if largest else ""
             raise BudgetExceeded(f"{refused}{fitting}", requested=refused.requested, left=refused.left) from None
 
@@ -380,7 +365,7 @@ def compute_remaining_budget(store: CohortStore, asked_share: float | None) -> R
         ledger = store.home.open_ledger()
         charged = sorted(ledger.list_charged_releases(store.cohort), key=Version.parse)
         releases = [version for version in charged if ledger.is_measured(store.cohort, version, FAMILIES)]
-    newest = read_record(store.home, releases[-1]).get(store.cohort) if releases else None
+    newest = CohortRelease(store, releases[-1]).read_entry() if releases else None
     as_before = newest.share if newest else WHOLE
     share = as_before if asked_share is None else asked_share
     policy = store.home.load_policy()

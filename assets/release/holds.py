@@ -24,7 +24,7 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
 from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record, read_stated_reviews
 from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
-from assets.release.record import read_fixed_record
+from assets.release.release import Release
 from ndl_export.facts.missing import SOURCES
 from privacy.doors import clock, files
 from privacy.doors.counts import describe_row_share, describe_rows, describe_share
@@ -119,10 +119,10 @@ class State:
         return [(hold, self.accepted[hold]) for hold in self.holds if hold in self.accepted]
 
 
-def read_release_state(home: Home, version: str) -> State:
+def read_release_state(release: Release) -> State:
     """Return the holds of the cohorts that the release has yet to charge for. Raises `Refused` and `NotLinked`."""
-    charged = home.open_ledger().list_charged_cohorts(version)
-    return read_state(home, [each for each in read_fixed_record(home, version).measured if each not in charged])
+    measured, charged = release.read_begun_record().measured, release.charged_cohorts
+    return read_state(release.home, [cohort for cohort in measured if cohort not in charged])
 
 
 def read_state(home: Home, cohorts: Sequence[str]) -> State:

@@ -21,9 +21,11 @@ from privacy.estimation.corrected import Corrected, Joined, Local
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments
 from privacy.linkage import missed
+from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import count_missed
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
+from privacy.release.statement import MeasuredCohort
 from privacy.release.workload import Cube, Family, Selector
 
 Array = NDArray[np.float64]
@@ -51,6 +53,12 @@ _SURE = 2.0
 
 
 Review = tuple[Plan, Measurement]
+
+
+def find_review(measured: MeasuredCohort) -> Review | None:
+    """Return the newest measured review of a cohort, or None."""
+    reviews = [each for each in measured.on_request if each.plan.family.name == REVIEW]
+    return (reviews[-1].plan, reviews[-1].measurement) if reviews else None
 
 
 def correct_estimates(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:

@@ -22,13 +22,13 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home import errors
-from assets.home.paths import CohortStore, Home
+from assets.home.paths import Home
 from assets.home.signers import is_demonstration
 from assets.linkage.inputs import hash_file
-from assets.release import record as records
 from assets.release.bundle import announce, list_causes, make_bundle
 from assets.release.holds import read_release_state
 from assets.release.planning import estimate_counts
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.register import publish_register
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import hash_sums, publish_held
@@ -60,22 +60,22 @@ class _Copy(Home):
         return self.root / "ledger.sqlite"
 
 
-def rehearse(store: CohortStore, version: str) -> None:
+def rehearse(begun: CohortRelease) -> None:
     """Make a begun release from made-up counts, unless nothing is left to be charged or it succeeded before.
 
     Raises `NotReleasable`, and errors of the disk as they are.
     """
-    home = store.home
-    due = list(_iter_due(home, version))
+    home, version, release = begun.home, begun.version, begun.release
+    due = list(_iter_due(release))
     # what is held cannot be charged: its holds come first
-    if not due or read_release_state(home, version).open:
+    if not due or read_release_state(release).open:
         return
-    path, made_from = home.rehearsed(version), _hash_causes(home, version)
+    path, made_from = home.rehearsed(version), _hash_causes(release)
     if path.exists() and json.loads(path.read_bytes()) == made_from:
         return
-    with _copy_home(home, version) as copy:
+    with _copy_home(release) as copy:
         try:
-            _make(copy, store.cohort, version, due)
+            _make(CohortRelease(copy.get_cohort(begun.cohort), version), due)
         except Exception as error:
             if errors.is_of_machine(error):
                 raise
@@ -86,38 +86,39 @@ def rehearse(store: CohortStore, version: str) -> None:
     files.write_json(path, made_from)
 
 
-def _iter_due(home: Home, version: str) -> Iterator[tuple[str, Plan]]:
+def _iter_due(release: Release) -> Iterator[tuple[str, Plan]]:
     """Yield the cohort and plan of every measurement that the release is still to be charged for."""
-    ledger = home.open_ledger()
-    for cohort, entry in records.read_fixed_record(home, version).items():
+    ledger, version = release.home.open_ledger(), release.version
+    for cohort, entry in release.read_begun_record().items():
         for family in entry.list_measured_families(version):
             if not ledger.is_measured(cohort, version, [family]):
-                yield cohort, records.find_plan(home.get_cohort(cohort), version, family)
+                yield cohort, release.get_cohort(cohort).find_plan(family)
 
 
-def _make(copy: Home, cohort: str, version: str, due: list[tuple[str, Plan]]) -> None:
-    """Charge, draw, publish and verify in the copy."""
+def _make(copied: CohortRelease, due: list[tuple[str, Plan]]) -> None:
+    """Charge, draw, publish and verify in the copy of the home."""
+    copy, release = copied.home, copied.release
     ledger, accounts, keys = copy.open_ledger(), copy.load_policy().accounts, _make_keys(copy)
-    for each, plan in due:
+    for cohort, plan in due:
         unit = plan.family.unit
-        ledger.approve(each, accounts[unit].cap_rho, unit=unit)
+        ledger.approve(cohort, accounts[unit].cap_rho, unit=unit)
         measure_once(
             ledger,
             copy.restricted,
-            cohort=each,
-            release=version,
+            cohort=cohort,
+            release=copied.version,
             plan=plan,
             input_mac="rehearsal",
             count=partial(_make_up_counts, plan),
             published=tuple,
         )
-    announce(copy, keys, version, clock.today())
-    make_bundle(copy.get_cohort(cohort), keys, version, NOTICE)
-    bundle = publish_held(copy.held, copy.release, version, hash_sums(copy.held / version))
+    announce(release, keys, clock.today())
+    unpublished = make_bundle(copied, keys, NOTICE)
+    bundle = publish_held(copy.held, copy.release, copied.version, hash_sums(unpublished))
     publish_register(copy)
     build_database(copy.release)
-    if not (found := verify(bundle)).ok:
-        raise NotReleasable(str(found))
+    if not (verification := verify(bundle)).ok:
+        raise NotReleasable(str(verification))
 
 
 def _make_up_counts(plan: Plan) -> Counts:
@@ -136,8 +137,9 @@ def _make_keys(home: Home) -> KeyRing:
 
 
 @contextmanager
-def _copy_home(home: Home, version: str) -> Iterator[Home]:
+def _copy_home(release: Release) -> Iterator[Home]:
     """Yield a copy of what a release is made from, removed afterwards: records, ledger, noisy counts, releases."""
+    home, version = release.home, release.version
     with home.open_staging() as folder:
         copy = _Copy(folder)
         copy.prepare()
@@ -161,9 +163,10 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _hash_causes(home: Home, version: str) -> str:
+def _hash_causes(release: Release) -> str:
     """Return the hash of everything that decides whether a release can be made."""
-    causes = list_causes(home, _make_keys(home), version, _TEMPLATES)
+    home = release.home
+    causes = list_causes(release, _make_keys(home), _TEMPLATES)
     there = {
         str(path.relative_to(home.root)): hash_file(path) if path.is_file() else path.is_dir()
         for path in [*home.release.rglob("*"), home.requests]

@@ -23,8 +23,10 @@ from assets.release.decision_sheet import get_sheet_path, hash_expectations, wri
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.holds import State, read_release_state, read_state
 from assets.release.planning import plan_family
-from assets.release.record import CohortRecord, find_bundle, read_fixed_record, read_request_plan, settle_charges
+from assets.release.published_charges import settle_charges
+from assets.release.record import CohortRecord
 from assets.release.rehearsal import rehearse
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.make import hash_sums, publish_held
 from ndl_export.bundle.release_directory import BundleRefused, check_reason, withdraw
@@ -35,7 +37,7 @@ from privacy.keys import KeyRing
 from privacy.linkage.cells import REVIEW
 from privacy.release.approval import STRANGER, MayNotSign, WaitsForApproval
 from privacy.release.canonical import encode_canonical_json, hash_json
-from privacy.release.ledger import Ledger, format_approval_note
+from privacy.release.ledger import format_approval_note
 from privacy.release.plan import Plan
 from privacy.release.policy import Policy, PolicyError, Stage, format_public_key
 from privacy.release.signature_log import SignatureLog
@@ -59,19 +61,20 @@ class Count:
     needed: int
 
 
-def build_next_request(store: CohortStore, version: str, options: ReleaseOptions, *, publish: bool) -> Request:
+def build_next_request(begun: CohortRelease, options: ReleaseOptions, *, publish: bool) -> Request:
     """Begin a release, charging nothing, and return what a person signs now: its measurement or its bundle."""
+    release = begun.release
     if publish:
-        return build_publication_request(store.home, version)
-    with lock_cohorts(store.home, {store.cohort, *options.others}):
+        return build_publication_request(release)
+    with lock_cohorts(begun.home, {begun.cohort, *options.others}):
         # the councils as linked: signing needs only the home folder and the ledger, and landing may not be mounted
-        councils = read_record(store).taking_part
-        settle_charges(store)
-        fix_release(store, version, councils, options)
-        if is_done(store.home, Stage.MEASUREMENT, version):
-            raise Refused(f"release {version} has nothing left to measure: approve its bundle, with --publish")
-        rehearse(store, version)
-        return build_measurement_request(store.home, version)
+        councils = read_record(begun.store).taking_part
+        settle_charges(begun.store)
+        fix_release(begun, councils, options)
+        if is_done(release, Stage.MEASUREMENT):
+            raise Refused(f"release {release.version} has nothing left to measure: approve its bundle, with --publish")
+        rehearse(begun)
+        return build_measurement_request(release)
 
 
 def build_people_request(home: Home) -> Request:
@@ -86,7 +89,7 @@ def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed
     """Record a signature in the ledger. Raises `WaitsForAcceptance` if the release is held, and `MayNotSign`."""
     log = open_signature_log(store.home)
     if request["stage"] == Stage.MEASUREMENT:
-        _check_holds(store, read_release_state(store.home, request["release"]))
+        _check_holds(CohortRelease(store, request["release"]))
     person, judgement = log.sign(request, store.cohort, sheet_sha256, by)
     return Count(person.role, len(judgement.counting), judgement.needed)
 
@@ -99,64 +102,62 @@ def check_read(read: str, now: str) -> None:
         )
 
 
-def build_measurement_request(home: Home, version: str) -> Request:
+def build_measurement_request(release: Release) -> Request:
     """Return the request to measure a release that was begun. Raises `Refused` and `NotLinked`."""
-    ledger, policy, fixed = home.open_ledger(), home.load_policy(), read_fixed_record(home, version)
-    cohorts = {each: _build_cohort_part(home.get_cohort(each), ledger, policy, version, fixed[each]) for each in fixed}
+    home, record = release.home, release.read_begun_record()
+    cohorts = {cohort: _build_cohort_part(release.get_cohort(cohort), entry) for cohort, entry in record.items()}
     # the ledger's place and last restore are signed, so that a copy or an older state of it cannot draw a second time
     restored = find_last_restore(home)
     return _build_request(
-        *(ledger, Stage.MEASUREMENT, version),
-        policy_sha256=policy.sha256,
-        place=ledger.find_place(),
+        *(release, Stage.MEASUREMENT),
+        policy_sha256=home.load_policy().sha256,
+        place=home.open_ledger().find_place(),
         restored=restored.entry_hash if restored else "",
         cohorts=cohorts,
     )
 
 
-def build_publication_request(home: Home, version: str) -> Request:
+def build_publication_request(release: Release) -> Request:
     """Return the request to publish a bundle. Raises `Refused` and `BundleRefused`."""
     # `hash_sums` refuses a file that the sums do not name: it would be published without anybody's signature
-    return _build_request(
-        home.open_ledger(), Stage.PUBLICATION, version, sha256sums=hash_sums(find_bundle(home, version))
-    )
+    return _build_request(release, Stage.PUBLICATION, sha256sums=hash_sums(release.find_bundle()))
 
 
-def build_withdrawal_request(home: Home, version: str, reason: str) -> Request:
+def build_withdrawal_request(release: Release, reason: str) -> Request:
     """Return the request to withdraw a release. Raises `WithdrawalRefused`."""
-    return _build_request(home.open_ledger(), WITHDRAWAL, version, reason=check_reason(home.release, version, reason))
+    return _build_request(release, WITHDRAWAL, reason=check_reason(release.home.release, release.version, reason))
 
 
-def check_measurement(store: CohortStore, keys: KeyRing, version: str, policy: Policy, plan: Plan) -> str:
+def check_measurement(part: CohortRelease, keys: KeyRing, policy: Policy, plan: Plan) -> str:
     """Pass if enough people have signed what the release is about to measure; return who, for the ledger.
 
     `policy` and `plan` are those about to be used. Raises `PolicyError`, `WaitsForAcceptance` and `WaitsForApproval`.
     """
-    log = open_signature_log(store.home, keys)
-    held, request = read_release_state(store.home, version), build_measurement_request(store.home, version)
-    if held.open:
-        # written before the refusal, so that people can read the held bundle
-        write_sheet(store.home, request)
-    _check_holds(store, held)
-    own = request["policy_sha256"], request["cohorts"][store.cohort]["plans"].get(plan.family.name)
-    if own != (policy.sha256, plan.sha256):
+    log, request = open_signature_log(part.home, keys), build_measurement_request(part.release)
+    if read_release_state(part.release).open:
+        # written before the refusal, so that people can read what is held
+        write_sheet(part.home, request)
+    _check_holds(part)
+    to_sign = request["policy_sha256"], request["cohorts"][part.cohort]["plans"].get(plan.family.name)
+    if to_sign != (policy.sha256, plan.sha256):
         raise PolicyError("the policy changed while the release was planned. Nothing was charged: run it again")
-    _require_sign_off(store, keys, request)
-    signed = log.read().list_allowed(Stage.MEASUREMENT, version)
-    return format_approval_note(each.line for each in signed)
+    _require_sign_off(part.store, keys, request)
+    signed = log.read().list_allowed(Stage.MEASUREMENT, part.version)
+    return format_approval_note(signature.line for signature in signed)
 
 
-def _check_holds(store: CohortStore, held: State) -> None:
+def _check_holds(part: CohortRelease) -> None:
     """Raise `WaitsForAcceptance` if holds are open, naming them and the command that accepts them."""
+    held = read_release_state(part.release)
     if held.open:
         raise WaitsForAcceptance(
-            f"cohort {store.cohort} is held, and nothing was charged: {_describe_holds(store.home, held)}"
+            f"cohort {part.cohort} is held, and nothing was charged: {_describe_holds(part.home, held)}"
         )
 
 
 def explain_holds(home: Home, request: Request) -> str:
     """Return the open holds that keep a request from being signed, and what to do; empty if there are none."""
-    held = read_release_state(home, request["release"]) if request["stage"] == Stage.MEASUREMENT else None
+    held = read_release_state(Release(home, request["release"])) if request["stage"] == Stage.MEASUREMENT else None
     return f"held, so it cannot be signed yet: {_describe_holds(home, held)}" if held and held.open else ""
 
 
@@ -174,23 +175,24 @@ def _describe_holds(home: Home, held: State) -> str:
     )
 
 
-def publish_approved(store: CohortStore, keys: KeyRing, version: str) -> Path:
+def publish_approved(part: CohortRelease, keys: KeyRing) -> Path:
     """Publish the unpublished bundle if enough people have signed it; return its folder."""
-    request = build_publication_request(store.home, version)
-    if not store.home.read_sign_offs().is_allowed(request, _read_release_key(find_bundle(store.home, version))):
-        _require_sign_off(store, keys, request)
-    return publish_held(store.home.held, store.home.release, version, request["sha256sums"])
+    home, release, request = part.home, part.release, build_publication_request(part.release)
+    if not home.read_sign_offs().is_allowed(request, _read_release_key(release.find_bundle())):
+        _require_sign_off(part.store, keys, request)
+    return publish_held(home.held, home.release, release.version, request["sha256sums"])
 
 
-def withdraw_approved(home: Home, keys: KeyRing | None, version: str, reason: str) -> facts.Version | None:
+def withdraw_approved(release: Release, keys: KeyRing | None, reason: str) -> facts.Version | None:
     """Withdraw a release if enough people have signed this; return the version that is then current, if any."""
-    request, known = build_withdrawal_request(home, version, reason), facts.load_withdrawals(home.release)
+    home, version = release.home, release.version
+    request, known = build_withdrawal_request(release, reason), facts.load_withdrawals(home.release)
     if version not in known and not home.read_sign_offs().is_allowed(request):
         _require_sign_off(home.get_cohort(""), keys, request)
     signed = {(each.version, each.reason): each for each in _list_approved_withdrawals(home)}
     # a withdrawal that is repeated keeps its day and reason
-    found = known.get(version) or signed[version, request["reason"]]
-    return withdraw(home.release, version, found.reason, dt.date.fromisoformat(found.date))
+    withdrawal = known.get(version) or signed[version, request["reason"]]
+    return withdraw(home.release, version, withdrawal.reason, dt.date.fromisoformat(withdrawal.date))
 
 
 def _list_approved_withdrawals(home: Home) -> list[facts.Withdrawal]:
@@ -199,9 +201,9 @@ def _list_approved_withdrawals(home: Home) -> list[facts.Withdrawal]:
     return [facts.Withdrawal(request["release"], day, request["reason"]) for request, day in books.iter_withdrawals()]
 
 
-def check_to_be_sent(home: Home, version: str) -> str | None:
+def check_to_be_sent(release: Release) -> str | None:
     """Pass if people have signed the bundle and withdrawals that readers would see; return the bundle's checksum."""
-    sums = check_publication(home, version)
+    home, sums = release.home, check_publication(release)
     if not home.has_ledger:
         return None
     published, approved = facts.load_withdrawals(home.release), _list_approved_withdrawals(home)
@@ -236,41 +238,43 @@ def list_ready_releases(home: Home) -> list[Ready]:
     # a later signature replaces earlier ones of the same release, which may be on a request that has changed since
     for newest in {(each.request["stage"], each.request["release"]): each for each in signed}.values():
         stage, version = Stage(newest.request["stage"]), newest.request["release"]
-        if not is_done(home, stage, version):
-            options = read_begun_options(home.get_cohort(newest.approval.cohort), version)
+        signed_release = Release(home, version).get_cohort(newest.approval.cohort)
+        if not is_done(signed_release.release, stage):
+            options = read_begun_options(signed_release)
             found.append(Ready(stage, version, newest.approval.cohort, options, newest.line.entry_hash))
     return found
 
 
-def is_done(home: Home, stage: Stage, version: str) -> bool:
+def is_done(release: Release, stage: Stage) -> bool:
     """Return whether a bundle is published, or everything that a release measures itself is measured and paid for."""
     if stage == Stage.PUBLICATION:
-        return (home.release / version).exists() or not (home.held / version).is_dir()
-    ledger, fixed = home.open_ledger(), read_fixed_record(home, version)
+        return release.bundle.exists() or not release.unpublished_bundle.is_dir()
+    ledger, version = release.home.open_ledger(), release.version
     return all(
-        ledger.is_measured(each, version, entry.list_measured_families(version)) for each, entry in fixed.items()
+        ledger.is_measured(cohort, version, entry.list_measured_families(version))
+        for cohort, entry in release.read_begun_record().items()
     )
 
 
-def read_begun_options(store: CohortStore, version: str) -> ReleaseOptions:
+def read_begun_options(begun: CohortRelease) -> ReleaseOptions:
     """Return the options with which a release was begun. Raises `Refused`."""
-    fixed = read_fixed_record(store.home, version)
+    record = begun.release.read_begun_record()
     return ReleaseOptions(
-        allow_missing=any(PROFILE in entry.missing for entry in fixed.values()),
-        share=fixed[store.cohort].share,
-        others=[each for each in fixed if each != store.cohort],
-        reuse=fixed[store.cohort].measured_in != version,
-        requests=[each.name for each in fixed.answers],
+        allow_missing=any(PROFILE in entry.missing for entry in record.values()),
+        share=record[begun.cohort].share,
+        others=[cohort for cohort in record if cohort != begun.cohort],
+        reuse=record[begun.cohort].measured_in != begun.version,
+        requests=[table.name for table in record.answers],
     )
 
 
-def check_publication(home: Home, version: str) -> str | None:
+def check_publication(release: Release) -> str | None:
     """Return the checksum of the approved bundle in the release directory; None if there is none to approve."""
-    bundle = home.release / version
+    home, bundle = release.home, release.bundle
     if not bundle.is_dir() or not home.has_ledger:
         return None
     try:
-        request = build_publication_request(home, version)
+        request = build_publication_request(release)
     except BundleRefused:
         return None
     log, release_key = open_signature_log(home), _read_release_key(bundle)
@@ -332,9 +336,8 @@ def _explain_remedy(store: CohortStore, log: SignatureLog, request: Request) -> 
     return f"{others}To sign, {nobody}read {sheet} and run: {command} --sheet SHA256 --key FILE"
 
 
-def _build_cohort_part(
-    store: CohortStore, ledger: Ledger, policy: Policy, version: str, fixed: CohortRecord
-) -> dict[str, object]:
+def _build_cohort_part(part: CohortRelease, fixed: CohortRecord) -> dict[str, object]:
+    store, version, ledger, policy = part.store, part.version, part.home.open_ledger(), part.home.load_policy()
     families = fixed.list_measured_families(version)
     # a charge that is made meanwhile needs new signatures: people sign knowing the remaining budget
     charged_before = {unit: ledger.sum_other_charges(store.cohort, version, unit) for unit in policy.accounts}
@@ -342,7 +345,7 @@ def _build_cohort_part(
         charged = {family: ledger.find(store.cohort, fixed.measured_in, family) for family in families}
         on_request = {
             "requests": {each["definition"]["name"]: hash_json(each) for each in fixed.requested},
-            "plans": {family: read_request_plan(store, version, family).sha256 for family in families},
+            "plans": {family: part.read_request_plan(family).sha256 for family in families},
             # the inputs of the reused measurement, identified by the ledger entry that paid for it
             "inputs": {family: charge.entry.entry_hash for family, charge in charged.items() if charge},
             "charged_besides_nano_rho": charged_before,
@@ -357,7 +360,7 @@ def _build_cohort_part(
     judged |= {"expected_rows": expected} if expected else {}
     plans = {family: plan_family(family, fixed.councils, policy.scale(fixed.share)).sha256 for family in FAMILIES}
     if REVIEW in families:
-        plans[REVIEW] = read_request_plan(store, version, REVIEW).sha256
+        plans[REVIEW] = part.read_request_plan(REVIEW).sha256
         judged["review"] = hash_file(store.reviewed) if store.reviewed.exists() else ""
     return judged | {
         "measured_in": version,
@@ -373,8 +376,9 @@ def _build_cohort_part(
 _HOLDS_SHOWN = 5
 
 
-def _build_request(ledger: Ledger, stage: str, version: str, **content: object) -> Request:
+def _build_request(release: Release, stage: str, **content: object) -> Request:
     """Return a request in the form in which it is read back from the ledger."""
-    whole = {"stage": stage, "release": version, "ledger": ledger.get_identity(), **content}
-    found: Request = json.loads(encode_canonical_json(whole))
-    return found
+    identity = release.home.open_ledger().get_identity()
+    whole = {"stage": stage, "release": release.version, "ledger": identity, **content}
+    request: Request = json.loads(encode_canonical_json(whole))
+    return request

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from assets.home.errors import Refused
 from assets.home.paths import Home
-from assets.release.linkage_error import correct_estimates
+from assets.release.linkage_error import correct_estimates, find_review
 from assets.release.noise_workload import build_block_figures
-from assets.release.record import find_review
 from assets.release.tabulate import MeasuredRelease, read_measured_release, tabulate
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils

@@ -17,9 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.home.errors import Refused
-from assets.release.linkage_error import are_links_withheld, correct_estimates, find_doubtful_groups
+from assets.release.linkage_error import are_links_withheld, correct_estimates, find_doubtful_groups, find_review
 from assets.release.noise_workload import BlockFigures, build_block_figures, compute_noise_covariance
-from assets.release.record import find_review
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.missing import RECORDS, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files

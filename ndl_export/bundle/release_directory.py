@@ -18,7 +18,14 @@ from ndl_export.analyst_db.build import update_database
 from ndl_export.api.documents import hash_sums_file, publish_api
 from ndl_export.facts import description, directory_files, release_facts, synthetic
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
-from ndl_export.facts.release_facts import SITE_FOLDER, Version, Withdrawal, list_versions, load_withdrawals
+from ndl_export.facts.release_facts import (
+    SITE_FOLDER,
+    Version,
+    Withdrawal,
+    list_not_withdrawn,
+    list_versions,
+    load_withdrawals,
+)
 from ndl_export.files.whole_files import format_json, lock_folder, point, write_whole
 from ndl_export.metadata.records import DCAT_CONTEXT, render_record
 from ndl_export.pages import kit
@@ -30,8 +37,7 @@ LATEST = "latest"
 
 def find_current_version(release_dir: Path) -> Version | None:
     """Return the newest version that is not withdrawn, or None. Raises `UnreadableWithdrawals`."""
-    withdrawn = load_withdrawals(release_dir)
-    return max((version for version in list_versions(release_dir) if str(version) not in withdrawn), default=None)
+    return max(list_not_withdrawn(release_dir), default=None)
 
 
 def announce_upcoming(release_dir: Path, entries: Sequence[directory_files.Announced], today: dt.date) -> None:
@@ -103,7 +109,7 @@ def check_withdrawal(release_dir: Path, version: str, reason: str) -> Version | 
     known = load_withdrawals(release_dir)
     if version in known:
         raise _build_repeat_error(known[version])
-    return max((each for each in list_versions(release_dir) if str(each) not in {*known, version}), default=None)
+    return max((other for other in list_not_withdrawn(release_dir) if str(other) != version), default=None)
 
 
 def withdraw(release_dir: Path, version: str, reason: str, day: dt.date) -> Version | None:

@@ -329,6 +329,12 @@ def list_versions(release_dir: Path) -> list[Version]:
     return sorted(Version.parse(name) for name in found if Version.is_valid(name))
 
 
+def list_not_withdrawn(release_dir: Path) -> list[Version]:
+    """Return the versions that have a bundle and are not withdrawn, oldest first. Raises `UnreadableWithdrawals`."""
+    withdrawn = load_withdrawals(release_dir)
+    return [version for version in list_versions(release_dir) if str(version) not in withdrawn]
+
+
 def explain_absence(release_dir: Path, version: str) -> str:
     """Return that `release_dir` has no release of this version, and which it has; empty if it has it."""
     found = [str(each) for each in list_versions(release_dir)]

@@ -12,7 +12,9 @@ from pathlib import Path
 import click
 
 from assets.home.paths import CohortStore, Home
-from assets.release import decision_sheet, fix_release, planning, record, sign_off, synthetic_children, tabulate
+from assets.release import decision_sheet, fix_release, planning, sign_off, synthetic_children, tabulate
+from assets.release.published_charges import check_known
+from assets.release.release import Release
 from assets.release.requests.register import publish_register
 from ndl_export.bundle.release_directory import check_withdrawal
 from ndl_export.bundle.synthetic import write_unsigned
@@ -190,7 +192,7 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
         if yes:
             found = publish_release(home, version, url, signer, partial(click.echo, err=True))
         else:
-            known = partial(record.check_known, home)
+            known = partial(check_known, home)
             found = upload.publish(home.release, version, url, known=known, trusted_key=signer, dry_run=True)
     facts = {
         "version": version,
@@ -258,17 +260,17 @@ def withdraw(version: str, reason: str, home: Home, keys: Path, signing: Signing
     many signatures as a publication: with --key or --signature you sign, and nothing is withdrawn; with --yes it is, if
     enough have signed.
     """
-    store, to_sign = home.get_cohort(""), dict[str, str]()
+    store, release, to_sign = home.get_cohort(""), Release(home, version), dict[str, str]()
     with show_progress(f"Withdrawing {version}"):
         if yes and not signing.is_wanted:
             # only a demonstration's key signs by itself; people sign on their own machines
             own = KeyRing.load(keys, RELEASE) if keys.is_dir() else None
-            newest = sign_off.withdraw_approved(home, own, version, reason)
+            newest = sign_off.withdraw_approved(release, own, reason)
             # requests that the release answered are open again
             publish_register(home)
         else:
             newest = None if signing.is_wanted else check_withdrawal(home.release, version, reason)
-            request = sign_off.build_withdrawal_request(home, version, reason)
+            request = sign_off.build_withdrawal_request(release, reason)
             written = decision_sheet.write_decision_sheet(store, request)
             to_sign = {name: str(each) for name, each in asdict(written).items()}
     if signing.is_wanted:

@@ -7,6 +7,7 @@ import click
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, choose_request_release
+from assets.release.release import Release
 from assets.release.requests import register as book
 from assets.release.requests.check import can_be_had, check_requests
 from assets.release.requests.register import Registered, find_base_release, read_registered_requests
@@ -152,5 +153,5 @@ def fulfil(names: tuple[str, ...], folders: Installation, version: str | None) -
     newest, *others = cohorts
     # the release whose noisy counts are used has already settled which councils are missing
     options = ReleaseOptions(allow_missing=True, others=others, reuse=True, requests=names)
-    release = version or choose_request_release(folders.home, base, names)
+    release = version or choose_request_release(Release(folders.home, base), names)
     report_release(folders, run_cohort(folders, Cohort(newest), release, options, click.echo))

@@ -160,11 +160,12 @@ def report_release(folders: Installation, bundle: Path) -> None:
     It is verified again only if it changed since it was made.
     """
     from assets.release.measure import is_bundle_current
+    from assets.release.release import Release
     from ndl_export.bundle.verify import verify
     from ndl_export.facts.release_facts import load_withdrawals
 
     with show_progress(f"Checking {bundle}"):
-        sound = is_bundle_current(folders.home, folders.load_keys(), bundle.name)
+        sound = is_bundle_current(Release(folders.home, bundle.name), folders.load_keys())
         if not (sound or (report := verify(bundle)).ok):
             stop(str(report))
     release, home = bundle.parent, folders.home.root

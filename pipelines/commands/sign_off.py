@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import CohortStore, Home
 from assets.home.signers import open_signature_log
-from assets.release import decision_sheet, fix_release, holds, record, sign_off
+from assets.release import decision_sheet, fix_release, holds, sign_off
+from assets.release.release import CohortRelease
 from pipelines.commands import console, options
 from pipelines.commands.console import Ending, answer, is_json_wanted, show_progress, stop
 from pipelines.commands.keys import keys
@@ -116,11 +117,11 @@ def approve(
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
             options = fix_release.ReleaseOptions(*choices)
-            release = version or fix_release.choose_release(home, cohort.code)
+            begun = CohortRelease(store, version or fix_release.choose_release(store))
             # without options a release goes on as it was begun, so that people need not repeat them
-            if options == fix_release.ReleaseOptions() and cohort.code in record.read_record(home, release):
-                options = sign_off.read_begun_options(store, release)
-            request = sign_off.build_next_request(store, release, options, publish=publish)
+            if options == fix_release.ReleaseOptions() and begun.read_entry():
+                options = sign_off.read_begun_options(begun)
+            request = sign_off.build_next_request(begun, options, publish=publish)
             again = (
                 f"request fulfil {' '.join(options.requests)}" if options.requests else f"run --cohort {cohort.code}"
             )

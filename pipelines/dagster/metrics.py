@@ -9,6 +9,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from assets.home.paths import Home
+from assets.release.release import Release
 from assets.release.sign_off import is_done
 from pipelines.dagster import instance, jobs
 from privacy.release.ledger_storage import EntryKind
@@ -67,7 +68,7 @@ class InstallationCollector(Collector):
         sheets = self._home.get_decision_sheet_path("", "").parent
         for stage in Stage:
             versions = [path.name.removesuffix(f"-{stage}.html") for path in sheets.glob(f"*-{stage}.html")]
-            yield (stage,), sum(not is_done(self._home, stage, version) for version in versions)
+            yield (stage,), sum(not is_done(Release(self._home, version), stage) for version in versions)
 
 
 def _build_runs_filter(job: str, status: dg.DagsterRunStatus) -> dg.RunsFilter:

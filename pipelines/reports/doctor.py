@@ -24,7 +24,7 @@ from assets.home.software import get_software_version
 from assets.intake.suppressions import list_out_of_reach, read_objections
 from assets.keeping.retention import find_due_items
 from assets.linkage.link import estimate_run_gib
-from assets.release.record import explain_unconfirmed_ledger, read_published_charges
+from assets.release.published_charges import explain_unconfirmed_ledger, read_published_charges
 from assets.returns.accounts import check_anchored
 from ndl_export.facts import directory_files, release_facts
 from pipelines.release_calendar import TIMEZONE

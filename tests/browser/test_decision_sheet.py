@@ -9,6 +9,7 @@ from assets.intake import deliveries
 from assets.release import fix_release
 from assets.release.decision_sheet import write_sheet
 from assets.release.fix_release import ReleaseOptions
+from assets.release.release import CohortRelease, Release
 from assets.release.sign_off import build_measurement_request
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from tests.browser.test_site import LARGE_PHONE, NARROWEST, check_apart
@@ -31,8 +32,8 @@ def sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for council in COUNCILS:
         quality = build_quality(council, "eyfsp", 1954, "a", FAR_FROM_EXPECTED.id, expected=3209)
         note_taken(home, replace(quality, rows_read=quality.rows_read + 40))
-    fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    write_sheet(home, build_measurement_request(home, VERSION))
+    fix_release.fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions())
+    write_sheet(home, build_measurement_request(Release(home, VERSION)))
     return home.get_decision_sheet_path(VERSION, "measurement")
 
 

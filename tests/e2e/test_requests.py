@@ -24,7 +24,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions
-from assets.release.record import read_record
+from assets.release.release import Release
 from ndl_export.bundle.synthetic import build_synthetic_files
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
@@ -176,7 +176,7 @@ def test_a_repeat_by_either_way_changes_and_charges_nothing(by_command: Place, t
 
 
 def test_both_ways_fix_the_same_and_charge_the_same(by_command: Place, by_dagster: Place) -> None:
-    assert read_record(by_command.home, ANSWERING) == read_record(by_dagster.home, ANSWERING)
+    assert Release(by_command.home, ANSWERING).read_record() == Release(by_dagster.home, ANSWERING).read_record()
     assert by_command.charges() == by_dagster.charges()
     assert verify(by_dagster.bundle).ok
 
@@ -257,7 +257,7 @@ def test_intervals_hold_the_confidential_counts(by_command: Place, by_dagster: P
         [
             (table.name, measure, covered)
             for place in (by_command, by_dagster)
-            for table in read_record(place.home, ANSWERING).requested
+            for table in Release(place.home, ANSWERING).read_record().requested
             for measure, covered in _covered(place, table)
         ],
         columns=["table", "measure", "covered"],

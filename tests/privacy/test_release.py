@@ -18,7 +18,8 @@ from assets.linkage.inputs import NotLinked
 from assets.release.fix_release import CouncilsMissing, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, measure_release, publish_bundle
 from assets.release.planning import compute_expected_accuracy
-from assets.release.record import CohortRecord, read_record
+from assets.release.record import CohortRecord
+from assets.release.release import CohortRelease, Release
 from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.bundle_reader import read_contents
@@ -91,14 +92,14 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
     """It fits the plan and its hash is right, but it was not drawn for the recorded charge."""
     for name in ("home", "other"):
         home = make_home(tmp_path / name, 100, COUNCILS)
-        measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
+        measure_release(CohortRelease(home.get_cohort(COHORT), VERSION), keys, COUNCILS, ReleaseOptions())
     kept, other = (
         session.build_measurement_path(Home(tmp_path / name).restricted, COHORT, VERSION, "health")
         for name in ("home", "other")
     )
     kept.write_bytes(other.read_bytes())
     with pytest.raises(StoreError, match="not the file that the ledger recorded"):
-        publish_bundle(Home(tmp_path / "home").get_cohort(COHORT), keys, VERSION)
+        publish_bundle(CohortRelease(Home(tmp_path / "home").get_cohort(COHORT), VERSION), keys)
 
 
 MISSING = {"eyfsp": ("halton",), "hv_reviews": ("sefton",)}
@@ -112,11 +113,11 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
         home.release_record(VERSION), {COHORT: asdict(CohortRecord(VERSION, councils=COUNCILS, missing=MISSING))}
     )
     for family in FAMILIES:
-        measure_family(home.get_cohort(COHORT), keys, family, VERSION)
-    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION)
+        measure_family(CohortRelease(home.get_cohort(COHORT), VERSION), keys, family)
+    bundle = publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys)
     assert verify(bundle).ok, str(verify(bundle))
     before = read_contents(bundle)
-    assert publish_bundle(home.get_cohort(COHORT), keys, VERSION) == bundle
+    assert publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys) == bundle
     assert read_contents(bundle) == before
     assert find_differing_tables(bundle) == Differing([], [])
     headline = pq.read_table(bundle / "gld_headline.parquet").to_pandas()
@@ -130,7 +131,7 @@ def test_who_has_sent_nothing_is_not_available_and_left_out_of_totals(tmp_path: 
 
 
 def fix(home: Home, allow_missing: bool = False) -> None:
-    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=allow_missing))
+    fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions(allow_missing=allow_missing))
 
 
 def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: KeyRing) -> None:
@@ -144,13 +145,13 @@ def test_what_is_missing_is_fixed_with_the_first_charge(tmp_path: Path, keys: Ke
     for lacking in ({"school_census": (COUNCILS[0],)}, {}):
         note_linked(home, COHORT, COUNCILS, **lacking)
         fix(home)
-        assert read_record(home, VERSION)[COHORT].missing == lacking
+        assert Release(home, VERSION).read_record()[COHORT].missing == lacking
     add_cohort(home, COHORT, 10, COUNCILS)
-    measure_family(home.get_cohort(COHORT), keys, "health", VERSION)
+    measure_family(CohortRelease(home.get_cohort(COHORT), VERSION), keys, "health")
     fix(home)
     note_linked(home, COHORT, COUNCILS, school_census=COUNCILS[:1])
     fix(home)
-    assert read_record(home, VERSION)[COHORT].missing == {}
+    assert Release(home, VERSION).read_record()[COHORT].missing == {}
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ from assets.release.planning import ExpectedMoments, Sizes
 from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import OnRequest, RequestedTable
-from ndl_export.facts.release_facts import list_versions, load_withdrawals, read_bundle_facts
+from ndl_export.facts.release_facts import list_not_withdrawn, read_bundle_facts
 from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
@@ -240,9 +240,8 @@ class Released:
 def find_release(home: Home, requests: Sequence[Request], version: str | None) -> Released:
     """Return release `version`, or the newest one not withdrawn that has every requested cohort. Raises `Refused`."""
     wanted = {cohort for request in requests for cohort in request.cohorts}
-    withdrawn = load_withdrawals(home.release)
     # an answer adds to a published release, so a withdrawn release cannot take one
-    usable = [str(each) for each in list_versions(home.release) if str(each) not in withdrawn]
+    usable = list(map(str, list_not_withdrawn(home.release)))
     found = [Released.read(home.release / each) for each in usable if version in (None, each)]
     if fit := [each for each in found if wanted <= set(each.cohorts)]:
         return fit[-1]

@@ -16,13 +16,14 @@ from dataclasses import dataclass, replace
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
 from assets.linkage.inputs import get_delivery_macs, read_complete_record
-from assets.release import record as records
+from assets.release.record import CohortRecord
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.planning import Known, find_release
 from assets.release.requests.request import Request, parse_request
 from ndl_export.bundle.release_directory import replace_register
 from ndl_export.facts.directory_files import REGISTER_FILE, AskedTable, Budget, Status
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.release_facts import Version, list_versions, load_withdrawals
+from ndl_export.facts.release_facts import list_not_withdrawn
 from privacy import chained_log
 from privacy.doors.typed import A_REASON, is_reason
 from privacy.release.ledger import Ledger, ReleaseConflict
@@ -117,13 +118,12 @@ def open_request(home: Home, name: str) -> Registered:
 
 def read_registered_requests(home: Home) -> dict[str, Registered]:
     """Return every request by name, in the order of registration. Raises `LogBroken`."""
-    withdrawn = load_withdrawals(home.release)
     answered: dict[str, str] = {}
-    for version in map(str, list_versions(home.release)):
-        if version not in withdrawn:
-            # the first release that published its table and is not withdrawn
-            tables = (table for entry in records.read_record(home, version).values() for table in entry.requested)
-            answered = {table["definition"]["name"]: version for table in tables} | answered
+    for version in map(str, list_not_withdrawn(home.release)):
+        # the first release that published its table and is not withdrawn
+        entries = Release(home, version).read_record().values()
+        tables = (table for entry in entries for table in entry.requested)
+        answered = {table["definition"]["name"]: version for table in tables} | answered
     found: dict[str, Registered] = {}
     for line in chained_log.read_entries(home.requests):
         if line["what"] == "asked":
@@ -161,15 +161,15 @@ def _build_public_entry(ledger: Ledger, each: Registered) -> AskedTable:
     return AskedTable(**own, status=status, rho=rho)
 
 
-def reuse_record(store: CohortStore, origin: str, version: str) -> records.CohortRecord:
+def reuse_record(part: CohortRelease, origin: str) -> CohortRecord:
     """Return the record of a cohort measured by `origin`, with the requested tables of the newest earlier release."""
-    withdrawn, found = load_withdrawals(store.home.release), records.CohortRecord(origin)
-    for earlier in list_versions(store.home.release):
-        if earlier < Version.parse(version) and str(earlier) not in withdrawn:
-            own = records.read_record(store.home, str(earlier)).get(store.cohort)
-            if own and own.measured_in == origin:
-                found = records.CohortRecord(origin, requested=own.requested, on_request=own.on_request)
-    return found
+    record = CohortRecord(origin)
+    for earlier in list_not_withdrawn(part.home.release):
+        if earlier < part.release.number:
+            published = CohortRelease(part.store, str(earlier)).read_entry()
+            if published and published.measured_in == origin:
+                record = CohortRecord(origin, requested=published.requested, on_request=published.on_request)
+    return record
 
 
 def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]:
@@ -178,11 +178,9 @@ def find_base_release(home: Home, names: Sequence[str]) -> tuple[str, list[str]]
     return found.version, sorted(found.cohorts, reverse=True)
 
 
-def add_requests(
-    home: Home, version: str, record: Mapping[str, records.CohortRecord], names: Sequence[str]
-) -> dict[str, records.CohortRecord]:
+def add_requests(release: Release, record: Mapping[str, CohortRecord], names: Sequence[str]) -> dict[str, CohortRecord]:
     """Return the record of a release that answers these requests; keep the plans of what is to be measured."""
-    requests = [open_request(home, name) for name in dict.fromkeys(names)]
+    version, requests = release.version, [open_request(release.home, name) for name in dict.fromkeys(names)]
     for each in requests:
         # answered in this version means that its run is repeated
         if each.answered_in not in ("", version):
@@ -196,8 +194,7 @@ def add_requests(
             )
     return dict(record) | {
         cohort: _add_cohort_requests(
-            home.get_cohort(cohort),
-            version,
+            release.get_cohort(cohort),
             record[cohort],
             [each for each in requests if cohort in each.request.cohorts],
         )
@@ -205,29 +202,33 @@ def add_requests(
     }
 
 
-def read_known(store: CohortStore, entry: records.CohortRecord) -> Known:
+def read_known(part: CohortRelease, entry: CohortRecord) -> Known:
     """Return the earlier noisy counts from which a release publishes a cohort. Raises `StoreError`."""
-    base, on_request = records.read_published_plans(store, entry.measured_in), records.read_request_plans(store, entry)
-    bundle = store.home.release / entry.measured_in
-    return Known.read(store.home.load_policy(), bundle, store.cohort, base, (plan for _, plan in on_request))
+    origin, on_request = CohortRelease(part.store, entry.measured_in), part.read_request_plans(entry)
+    return Known.read(
+        part.home.load_policy(),
+        origin.release.bundle,
+        part.cohort,
+        origin.read_published_plans(),
+        (plan for _, plan in on_request),
+    )
 
 
-def _add_cohort_requests(
-    store: CohortStore, version: str, entry: records.CohortRecord, requests: Sequence[Registered]
-) -> records.CohortRecord:
-    planned = read_known(store, entry).plan_requests(each.request for each in requests)
+def _add_cohort_requests(part: CohortRelease, entry: CohortRecord, requests: Sequence[Registered]) -> CohortRecord:
+    version, store = part.version, part.store
+    planned = read_known(part, entry).plan_requests(each.request for each in requests)
     plans = {family: plan for family, plan in planned.items() if plan is not None}
     if plans:
-        measured_from = records.read_fixed_record(store.home, entry.measured_in)[store.cohort].measured_from
+        measured_from = Release(part.home, entry.measured_in).read_begun_record()[part.cohort].measured_from
         # whether every row is the same is checked at the measurement, by the MAC that the ledger recorded
         if get_delivery_macs(read_complete_record(store).extracts) != measured_from:
-            raise _build_moved_error(store.cohort, entry.measured_in)
-        ledger = store.home.open_ledger()
+            raise _build_moved_error(part.cohort, entry.measured_in)
+        ledger = part.home.open_ledger()
         for unit in {plan.family.unit for plan in plans.values()}:
             own = {family: plan.rho for family, plan in plans.items() if plan.family.unit == unit}
-            ledger.check_fits(store.cohort, version, own, unit=unit)
+            ledger.check_fits(part.cohort, version, own, unit=unit)
     for plan in plans.values():
-        records.keep_plan(store, version, plan)
+        part.keep_plan(plan)
     documents = tuple(each.build_table(version).build_document() for each in requests)
     on_request = {**entry.on_request, version: tuple(plans)} if plans else entry.on_request
     return replace(entry, requested=(*entry.requested, *documents), on_request=on_request)

@@ -25,6 +25,7 @@ from assets.linkage.link import derive_confidential_tables, link_cohort
 from assets.linkage.row_numbers import explain_link, parse_row
 from assets.release import measure as release
 from assets.release.fix_release import ReleaseOptions
+from assets.release.release import CohortRelease, Release
 from ndl_export.facts.description import DATABASE_FILE
 from pipelines.commands.console import RunStopped
 from pipelines.dagster.jobs import build_release_run
@@ -141,7 +142,10 @@ def test_nobody_else_works_on_the_cohort_while_it_is_measured(place: Place, monk
     monkeypatch.setattr(release, "measure_family", measured)
     councils = list_councils(place.landing)
     release.measure_release(
-        place.home.get_cohort(COHORT), place.keys, "2026.11.0", councils, ReleaseOptions(allow_missing=False)
+        CohortRelease(place.home.get_cohort(COHORT), "2026.11.0"),
+        place.keys,
+        councils,
+        ReleaseOptions(allow_missing=False),
     )
     assert len(refused) == 3
 
@@ -156,7 +160,9 @@ def test_until_it_is_linked_no_row_is_forgotten_or_explained_and_no_release_is_b
 
     def measure() -> None:
         options = ReleaseOptions(allow_missing=False, share=0.05)
-        release.measure_release(place.home.get_cohort(COHORT), place.keys, "2026.11.1", councils, options)
+        release.measure_release(
+            CohortRelease(place.home.get_cohort(COHORT), "2026.11.1"), place.keys, councils, options
+        )
 
     with pytest.raises(Refused, match="leeds/eyfsp/202425 changed meanwhile; start again"):
         forget(place.home, found, place.keys)
@@ -208,7 +214,7 @@ def test_what_is_lost_beside_the_bundle_is_missed_and_put_back(place: Place, tmp
         paths = [place.home.release / name for name in lost]
         for path in paths:
             path.rename(tmp_path / "aside")
-            current = release.is_bundle_current(place.home, place.keys, VERSION)
+            current = release.is_bundle_current(Release(place.home, VERSION), place.keys)
             assert current == (path.name == DATABASE_FILE), path
             (tmp_path / "aside").rename(path)
         for path in paths:

@@ -91,7 +91,7 @@ def test_a_release_that_waits_says_so_in_its_log_its_tags_and_its_asset(
 
     monkeypatch.setattr(release_assets, "measure_release", wait)
     monkeypatch.setattr(clock, "now", lambda: dt.datetime(2027, 3, 1, 12, tzinfo=dt.UTC))
-    assert choose_release(home, COHORT) == "2027.03.0"
+    assert choose_release(home.get_cohort(COHORT)) == "2027.03.0"
     run = desk.launch("release", {"dagster/partition": COHORT})["run"]
     assert (run["status"], asked) == ("SUCCESS", ["2027.03.0"])
     tags = desk.instance.get_run_by_id(run["runId"]).tags  # type: ignore[union-attr]

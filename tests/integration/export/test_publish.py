@@ -16,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
+from assets.release.release import Release
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.release_directory import withdraw
@@ -217,7 +218,7 @@ def run_publish(own: Path, version: str, to: str, *more: str) -> tuple[int, str]
 def test_what_is_not_sound_is_refused_before_anything_is_sent(place: str, own: Path, tmp_path: Path) -> None:
     home = Home(own.parent)
     approve_withdrawal(home, SECOND, REASON)
-    withdraw_approved(home, None, SECOND, REASON)
+    withdraw_approved(Release(home, SECOND), None, REASON)
     other = tmp_path / "other.pem"
     other.write_bytes(signing.get_public_pem(Ed25519PrivateKey.generate()))
 

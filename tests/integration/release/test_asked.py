@@ -11,7 +11,8 @@ from assets.home.paths import Home
 from assets.release.fix_release import LEAST_SHARE, ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
 from assets.release.planning import NotAccurateEnough
-from assets.release.record import read_published_charges, read_record
+from assets.release.published_charges import read_published_charges
+from assets.release.release import CohortRelease, Release
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.release_facts import InvalidVersion, Version
 from ndl_export.tables import FAMILIES
@@ -51,13 +52,13 @@ def test_a_first_release_is_worth_its_share_and_a_revision_need_not_be(tmp_path:
     home = make_home(tmp_path, 50, COUNCILS)
     asked = ReleaseOptions(allow_missing=False, share=0.01)
     with pytest.raises(NotAccurateEnough, match="not worth their budget"):
-        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
-    assert read_record(home, VERSION) == {}
+        fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, asked)
+    assert Release(home, VERSION).read_record() == {}
     ledger = home.open_ledger()
     ledger.approve(COHORT, 0.3)
     ledger.commit(ledger.reserve(COHORT, "2026.10.0", "pupil", 0.1, "p", "m"), "f" * 64)
-    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, asked)
-    assert read_record(home, VERSION).measured == [COHORT]
+    fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, asked)
+    assert Release(home, VERSION).read_record().measured == [COHORT]
 
 
 @pytest.mark.parametrize("name", [VERSION, f"{VERSION}.zip"])
@@ -66,23 +67,23 @@ def test_a_release_whose_place_is_taken_is_not_begun(tmp_path: Path, name: str) 
     home.release.mkdir(parents=True, exist_ok=True)
     (home.release / name).write_bytes(b"")
     with pytest.raises(ReleaseConflict, match="is there, and cohort 202425 was not measured for it"):
-        fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions(allow_missing=False))
 
 
 @pytest.mark.slow
 def test_the_least_share_can_be_published_and_a_lost_ledger_stops_all(home: Home, keys: KeyRing) -> None:
     store = home.get_cohort(COHORT)
-    fix_release(store, REVISION, COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
+    fix_release(CohortRelease(store, REVISION), COUNCILS, ReleaseOptions(allow_missing=False, share=LEAST_SHARE))
     for family in FAMILIES:
-        measure_family(store, keys, family, REVISION)
-    report = verify(publish_bundle(store, keys, REVISION))
+        measure_family(CohortRelease(store, REVISION), keys, family)
+    report = verify(publish_bundle(CohortRelease(store, REVISION), keys))
     assert report.ok, str(report)
     assert {charge.release for charge in read_published_charges(home, keys)} == {VERSION, REVISION}
     for path in home.root.glob("ledger.sqlite*"):
         path.unlink()
-    fix_release(store, "2026.12.0", COUNCILS, ReleaseOptions(allow_missing=False))
+    fix_release(CohortRelease(store, "2026.12.0"), COUNCILS, ReleaseOptions(allow_missing=False))
     with pytest.raises(LedgerCorrupt, match="another ledger, or an old copy"):
-        measure_family(store, keys, "pupil", "2026.12.0")
+        measure_family(CohortRelease(store, "2026.12.0"), keys, "pupil")
     assert home.open_ledger().list_charges() == []
 
 
@@ -100,7 +101,9 @@ def home(tmp_path_factory: pytest.TempPathFactory, keys: KeyRing) -> Home:
 
 
 def begin(home: Home, version: str, share: float | None) -> None:
-    fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    fix_release(
+        CohortRelease(home.get_cohort(COHORT), version), COUNCILS, ReleaseOptions(allow_missing=False, share=share)
+    )
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ from assets.home.paths import Home
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, check_options
 from assets.release.measure import measure_release
-from assets.release.record import CohortRecord, explain_unconfirmed_ledger, write_record
+from assets.release.published_charges import explain_unconfirmed_ledger
+from assets.release.record import CohortRecord
+from assets.release.release import CohortRelease, Release
 from assets.release.sign_off import build_measurement_request
 from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.reports.doctor import State, examine
@@ -39,7 +41,7 @@ def approve(home: Home) -> Result:
 
 
 def measure(home: Home, keys: Path, version: str = VERSION) -> None:
-    measure_release(home.get_cohort(COHORT), KeyRing.load(keys), version, COUNCILS, ReleaseOptions())
+    measure_release(CohortRelease(home.get_cohort(COHORT), version), KeyRing.load(keys), COUNCILS, ReleaseOptions())
 
 
 def charged(home: Home) -> int:
@@ -92,7 +94,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
     assert re.search(
         r"This home was restored on .* \(records of .*\)\. Anything that was measured elsewhere since", sheet
     )
-    assert render_sheet(safe.home, build_measurement_request(safe.home, VERSION)) == sheet
+    assert render_sheet(safe.home, build_measurement_request(Release(safe.home, VERSION))) == sheet
     measure(safe.home, safe.keys)
     assert charged(safe.home) == 3
     assert explain_unconfirmed_ledger(safe.home) == ""
@@ -129,14 +131,14 @@ def test_a_version_below_a_known_one_is_refused(safe: Safe, known: str) -> None:
         (safe.home.release / "2026.11.1").mkdir()
     for version in ("2025.01.0", "2026.10.9", "2026.11.0"):
         if known == "charged":
-            write_record(safe.home, version, {COHORT: CohortRecord(version)})  # it was begun before the other
+            Release(safe.home, version).write_record({COHORT: CohortRecord(version)})  # it was begun before the other
         for asked in (ReleaseOptions(), ReleaseOptions(reuse=True)):
             with pytest.raises(InvalidVersion, match=rf"{version} is older than 2026\.11\.1, .* Versions only rise"):
-                check_options(safe.home.get_cohort(COHORT), version, asked)
+                check_options(CohortRelease(safe.home.get_cohort(COHORT), version), asked)
 
 
 def test_versions_that_are_there_are_run_again_and_newer_ones_begun(safe: Safe) -> None:
     charge(safe.home, "2026.10.0", "2026.11.1")
     (safe.home.held / "2026.10.3").mkdir(parents=True)
     for version in ("2026.10.0", "2026.10.3", "2026.11.1", "2026.11.2", "2026.12.0"):
-        check_options(safe.home.get_cohort(COHORT), version, ReleaseOptions())
+        check_options(CohortRelease(safe.home.get_cohort(COHORT), version), ReleaseOptions())

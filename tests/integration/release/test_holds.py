@@ -22,6 +22,7 @@ from assets.release import fix_release, holds
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release
+from assets.release.release import CohortRelease, Release
 from assets.release.sign_off import WaitsForAcceptance, build_measurement_request
 from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
@@ -95,7 +96,7 @@ def status(home: Home) -> str:
 
 
 def measure(home: Home, keys: KeyRing) -> None:
-    measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
+    measure_release(CohortRelease(home.get_cohort(COHORT), VERSION), keys, COUNCILS, ReleaseOptions())
 
 
 def test_nothing_is_charged_or_signed_until_a_named_person_accepts_each_by_name(home: Home, keys: KeyRing) -> None:
@@ -470,11 +471,11 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     published = find_published_rows("eyfsp", "wirral")
     assert published
     put(home, "wirral", "eyfsp", published, expected=published)
-    fix_release.fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
-    usual = build_measurement_request(home, VERSION)
+    fix_release.fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions())
+    usual = build_measurement_request(Release(home, VERSION))
     assert "Expected numbers of rows" not in render_sheet(home, usual)
     put(home, "wirral", "eyfsp", 320, expected=320)
-    tenth = build_measurement_request(home, VERSION)
+    tenth = build_measurement_request(Release(home, VERSION))
     sheet = render_sheet(home, tenth)
     assert f"Wirral 320 (published {published:,})" in sheet
     assert tenth["cohorts"][COHORT].pop("expected_rows") not in (None, "")
@@ -483,7 +484,10 @@ def test_an_expectation_other_than_the_published_number_is_read_and_signed(home:
     put(home, "wirral", "eyfsp", 320, expected=330)
     with pytest.raises(WaitsForApproval, match="this differs: the operator's expected numbers of rows"):
         measure_release(
-            home.get_cohort(COHORT), KeyRing.create(home.root.parent / "other"), VERSION, COUNCILS, ReleaseOptions()
+            CohortRelease(home.get_cohort(COHORT), VERSION),
+            KeyRing.create(home.root.parent / "other"),
+            COUNCILS,
+            ReleaseOptions(),
         )
 
 

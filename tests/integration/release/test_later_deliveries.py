@@ -14,6 +14,7 @@ from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.release import decision_sheet, fix_release, measure, sign_off
 from assets.release.fix_release import ReleaseOptions, describe_later_deliveries
+from assets.release.release import CohortRelease, Release
 from ndl_export.facts.bundle_reader import read_contents
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
@@ -48,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 
 
 def _measure(home: Home, keys: KeyRing, councils: Sequence[str] = COUNCILS) -> dict[tuple[str, str], Any]:
-    return measure.measure_release(home.get_cohort(COHORT), keys, VERSION, councils, ReleaseOptions())
+    return measure.measure_release(CohortRelease(home.get_cohort(COHORT), VERSION), keys, councils, ReleaseOptions())
 
 
 @pytest.mark.usefixtures("people_sign")
@@ -60,8 +61,8 @@ def test_a_charged_release_is_signed_and_published_after_a_correction_and_a_new_
     sign_page(home, options, ANNA)
     drawn, charged = _measure(home, keys), list_charges(home)
     with pytest.raises(WaitsForApproval):
-        measure.publish_bundle(store, keys, VERSION)
-    request = sign_off.build_publication_request(home, VERSION)
+        measure.publish_bundle(CohortRelease(store, VERSION), keys)
+    request = sign_off.build_publication_request(Release(home, VERSION))
     page = decision_sheet.render_sheet(home, request)
     _deliver(home, "2", WITH_NEWCOMER)
     assert decision_sheet.render_sheet(home, request) == page
@@ -71,13 +72,13 @@ def test_a_charged_release_is_signed_and_published_after_a_correction_and_a_new_
     ]
     assert "1 of 1" in sign_page(home, [*options, "--publish"], BRAM).output
     held = read_contents(home.held / VERSION)
-    bundle = measure.publish_bundle(store, keys, VERSION)
+    bundle = measure.publish_bundle(CohortRelease(store, VERSION), keys)
     assert read_contents(bundle) == held
     assert list_charges(home) == charged
-    measure.note_sound(home, keys, VERSION)
-    assert measure.is_release_current(store, keys, VERSION, ReleaseOptions())
+    measure.record_verified(Release(home, VERSION), keys)
+    assert measure.is_release_current(CohortRelease(store, VERSION), keys, ReleaseOptions())
     monkeypatch.setattr(fix_release.inputs, "read_delivery_macs", lambda *_: {f"{c}/eyfsp": "2" * 64 for c in COUNCILS})
-    assert describe_later_deliveries(store, VERSION, WITH_NEWCOMER) == (
+    assert describe_later_deliveries(CohortRelease(store, VERSION), WITH_NEWCOMER) == (
         "Release 2026.11.0 stays as it was measured. halton/eyfsp, leeds/eyfsp came in, changed or left since then, and"
         " the next release of cohort 202425 will use what is there now."
     )

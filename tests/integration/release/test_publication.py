@@ -9,6 +9,7 @@ import pytest
 from assets.home.paths import Home
 from assets.release.bundle import Day, announce, find_release_day, get_publisher
 from assets.release.fix_release import choose_release
+from assets.release.release import Release
 from ndl_export.facts.directory_files import Upcoming, list_upcoming
 from ndl_export.facts.release_facts import Version
 from privacy.doors import clock
@@ -78,13 +79,13 @@ def test_the_day_of_a_release(
             calendar(tmp_path, monkeypatch, announced)
         if created:
             published(home, created)
-        assert find_release_day(home, VERSION, today) == expected
+        assert find_release_day(Release(home, VERSION), today) == expected
 
 
 def test_no_release_has_a_day_before_an_older_one_if_the_clock_was_put_back(home: Home) -> None:
-    find_release_day(home, VERSION, NEXT)
+    find_release_day(Release(home, VERSION), NEXT)
     published(home, NEXT.isoformat())
-    assert [find_release_day(home, each, FIRST).day for each in ("2026.10.0", "2026.11.1")] == [
+    assert [find_release_day(Release(home, each), FIRST).day for each in ("2026.10.0", "2026.11.1")] == [
         FIRST.isoformat(),
         NEXT.isoformat(),
     ]
@@ -106,10 +107,10 @@ def test_a_run_over_midnight_takes_version_and_day_from_one_reading(
     time = dt.datetime.fromisoformat(second).replace(tzinfo=dt.UTC)
     monkeypatch.setattr(clock, "now", lambda: time)
     with clock.hold_day():
-        chosen = choose_release(home, "202425")
+        chosen = choose_release(home.get_cohort("202425"))
         Version.parse(chosen).check_is_new(clock.today())
         monkeypatch.setattr(clock, "now", lambda: time + dt.timedelta(hours=2))
-        assert (chosen, find_release_day(home, chosen, clock.today()).day) == (version, second[:10])
+        assert (chosen, find_release_day(Release(home, chosen), clock.today()).day) == (version, second[:10])
 
 
 @pytest.mark.parametrize("simulated", [True, False])
@@ -119,14 +120,14 @@ def test_a_release_says_that_its_date_was_simulated_also_later(
     keys = KeyRing.create(tmp_path / "keys", demonstration=True)
     if simulated:
         monkeypatch.setenv(SIMULATED_DATE, "2026-11-10")
-    find_release_day(home, VERSION, FIRST)
+    find_release_day(Release(home, VERSION), FIRST)
     monkeypatch.delenv(SIMULATED_DATE, raising=False)
-    find_release_day(home, VERSION, NEXT)
-    assert (clock.SIMULATION in get_publisher(home, keys, VERSION).notice) == simulated
+    find_release_day(Release(home, VERSION), NEXT)
+    assert (clock.SIMULATION in get_publisher(Release(home, VERSION), keys).notice) == simulated
 
 
 def test_a_demonstration_announces_a_release_a_year_later(home: Home, tmp_path: Path) -> None:
-    announce(home, KeyRing.create(tmp_path / "keys", demonstration=True), VERSION, FIRST)
+    announce(Release(home, VERSION), KeyRing.create(tmp_path / "keys", demonstration=True), FIRST)
     assert list_upcoming(home.release, [VERSION]) == [Upcoming("2027.11.0", "", "2026-11-10")]
 
 
@@ -135,9 +136,9 @@ def test_nobody_else_announces_what_no_calendar_names(
 ) -> None:
     monkeypatch.setenv("READINESS_POLICY", str(write_policy(tmp_path / "policy.yaml", [ANNA, BRAM])))
     keys = KeyRing.create(tmp_path / "keys")
-    announce(home, keys, VERSION, FIRST)
+    announce(Release(home, VERSION), keys, FIRST)
     assert list_upcoming(home.release, [VERSION]) is None
     calendar(tmp_path, monkeypatch, "2026-11-26")
-    announce(home, keys, VERSION, FIRST)
+    announce(Release(home, VERSION), keys, FIRST)
     assert list_upcoming(home.release, []) == [Upcoming(VERSION, "2026-11-26", "2026-11-10")]
     assert list_upcoming(home.release, [VERSION]) == []

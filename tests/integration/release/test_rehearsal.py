@@ -12,6 +12,7 @@ from assets.home.paths import Home
 from assets.release import rehearsal
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
+from assets.release.release import CohortRelease
 from ndl_export.analyst_db import dimensions
 from ndl_export.bundle import make
 from ndl_export.documents import pages
@@ -34,7 +35,7 @@ def own_keys(tmp_path_factory: pytest.TempPathFactory) -> KeyRing:
 
 def _begin(folder: Path) -> Home:
     home = make_home(folder / "home", 200, COUNCILS)
-    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
+    fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions())
     return home
 
 
@@ -44,7 +45,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def _measure(home: Home, keys: KeyRing) -> None:
-    measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions())
+    measure_release(CohortRelease(home.get_cohort(COHORT), VERSION), keys, COUNCILS, ReleaseOptions())
 
 
 def _fail(*_: object, **__: object) -> Any:
@@ -121,7 +122,7 @@ def test_a_rehearsal_is_made_once_and_leaves_nothing_that_could_be_published(
         return made[-1]
 
     monkeypatch.setattr(make, "_build_files", watched)
-    rehearsal.rehearse(home.get_cohort(COHORT), VERSION)
+    rehearsal.rehearse(CohortRelease(home.get_cohort(COHORT), VERSION))
     assert set(home.root.rglob("*")) - {*before} == {home.rehearsed(VERSION)}
     assert list_charges(home) == []
     bundle = make_release(home, own_keys, COUNCILS)
@@ -137,16 +138,16 @@ def test_a_rehearsal_is_made_once_and_leaves_nothing_that_could_be_published(
 def _check_what_is_rehearsed_again(home: Home, keys: KeyRing, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version beside the published one is; a repeated run, or a changed ledger, is not."""
     rehearsed: list[str] = []
-    monkeypatch.setattr(rehearsal, "_make", lambda *about: rehearsed.append(about[2]))
+    monkeypatch.setattr(rehearsal, "_make", lambda *about: rehearsed.append(about[0].version))
     _measure(home, keys)
     assert rehearsed == []
     store, options = home.get_cohort(COHORT), ReleaseOptions(share=0.05)
     for _ in range(2):
-        fix_release(store, REVISION, COUNCILS, options)
-        rehearsal.rehearse(store, REVISION)
+        fix_release(CohortRelease(store, REVISION), COUNCILS, options)
+        rehearsal.rehearse(CohortRelease(store, REVISION))
     assert rehearsed == [REVISION]
     (home.release / "withdrawn.json").write_text(json.dumps({"withdrawn": []}))
-    rehearsal.rehearse(store, REVISION)
+    rehearsal.rehearse(CohortRelease(store, REVISION))
     assert rehearsed == [REVISION] * 2
 
 
@@ -154,7 +155,7 @@ def test_a_rehearsal_never_uses_the_ledger_of_the_settings(
     home: Home, own_keys: KeyRing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("READINESS_LEDGER", str(tmp_path / "elsewhere.sqlite"))
-    fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions())
+    fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions())
     monkeypatch.setattr(rehearsal, "make_bundle", _fail)
     with pytest.raises(rehearsal.NotReleasable, match="nothing was charged"):
         _measure(home, own_keys)

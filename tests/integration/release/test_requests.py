@@ -13,8 +13,8 @@ from assets.home.errors import Refused
 from assets.home.paths import Home
 from assets.release import decision_sheet, measure, sign_off, tabulate
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.record import read_record
 from assets.release.rehearsal import NotReleasable
+from assets.release.release import CohortRelease, Release
 from assets.release.requests.check import check_requests
 from assets.release.requests.register import find_base_release, read_registered_requests, refuse
 from assets.release.requests.request import parse_request
@@ -112,8 +112,7 @@ def test_two_that_ask_the_same_spend_once(supplement: Home, keys: KeyRing, tmp_p
         ask(home, build_request("the_same", columns=["fsm", "ethnic_group"], title="In other words"))
     with pytest.raises(Refused, match=f"answered in release {SUPPLEMENT} already"):
         fix_release(
-            home.get_cohort(COHORT),
-            LATER,
+            CohortRelease(home.get_cohort(COHORT), LATER),
             COUNCILS,
             ReleaseOptions(reuse=True, requests=["gld_by_ethnic_group_and_fsm"]),
         )
@@ -196,8 +195,10 @@ def test_what_does_not_fit_is_refused_before_anything_is_fixed(home: Home, keys:
     names = ask(home, build_request())
     before = list_charges(home)
     with pytest.raises(BudgetExceeded):
-        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-    assert (read_record(home, SUPPLEMENT), list_charges(home)) == ({}, before)
+        fix_release(
+            CohortRelease(home.get_cohort(COHORT), SUPPLEMENT), COUNCILS, ReleaseOptions(reuse=True, requests=names)
+        )
+    assert (Release(home, SUPPLEMENT).read_record(), list_charges(home)) == ({}, before)
 
 
 def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_path: Path) -> None:
@@ -206,9 +207,8 @@ def test_nobody_spends_without_a_signature(home: Home, key_folder: Path, tmp_pat
     (folder / "demo-approver.pem").unlink()
     with pytest.raises(WaitsForApproval):
         measure.measure_release(
-            home.get_cohort(COHORT),
+            CohortRelease(home.get_cohort(COHORT), SUPPLEMENT),
             KeyRing.load(folder),
-            SUPPLEMENT,
             COUNCILS,
             ReleaseOptions(reuse=True, requests=names),
         )
@@ -223,7 +223,9 @@ def test_a_release_answers_what_it_was_begun_with(home: Home, keys: KeyRing) -> 
     names = ask(home, build_request(), build_request("by_sen", columns=["sen_provision"], title="By SEN provision"))
     answered(home, keys, names[:1])
     with pytest.raises(ReleaseConflict, match="was begun to answer gld_by_ethnic_group_and_fsm"):
-        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
+        fix_release(
+            CohortRelease(home.get_cohort(COHORT), SUPPLEMENT), COUNCILS, ReleaseOptions(reuse=True, requests=names)
+        )
 
 
 def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) -> None:
@@ -232,15 +234,19 @@ def test_what_was_refused_or_is_of_another_cohort_is_not_answered(home: Home) ->
     refuse(home, refused, "the same is published by the department", TODAY)
     for name, message in ((refused, "was refused: the same is published"), (other, "does not publish cohort 202324")):
         with pytest.raises((Refused, ReleaseConflict), match=message):
-            fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=[name]))
+            fix_release(
+                CohortRelease(home.get_cohort(COHORT), SUPPLEMENT),
+                COUNCILS,
+                ReleaseOptions(reuse=True, requests=[name]),
+            )
     with pytest.raises(Refused, match="no request is called other"):
         refuse(home, "other", "none", TODAY)
 
 
 def _tables(home: Home, version: str, keys: KeyRing | None = None) -> list[Any]:
     if keys:
-        fix_release(home.get_cohort(COHORT), version, COUNCILS, ReleaseOptions(reuse=True))
-    return list(read_record(home, version).requested)
+        fix_release(CohortRelease(home.get_cohort(COHORT), version), COUNCILS, ReleaseOptions(reuse=True))
+    return list(Release(home, version).read_record().requested)
 
 
 @pytest.mark.slow
@@ -256,14 +262,18 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
             path = home.get_cohort(COHORT).get_confidential_path(family)
             pq.write_table(pq.read_table(path).slice(0, rows), path)
         names = ask(home, *OF_EACH_FAMILY)
-        fix_release(home.get_cohort(COHORT), SUPPLEMENT, COUNCILS, ReleaseOptions(reuse=True, requests=names))
-        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(home, SUPPLEMENT))
+        fix_release(
+            CohortRelease(home.get_cohort(COHORT), SUPPLEMENT), COUNCILS, ReleaseOptions(reuse=True, requests=names)
+        )
+        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(Release(home, SUPPLEMENT)))
         plans = [
             home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
             for family in ("pupil", "parents")
         ]
         answer = check_requests(home, [parse_request(each) for each in OF_EACH_FAMILY], VERSION)
-        outcomes.append((read_record(home, SUPPLEMENT), plans, sheet, str(answer).replace(str(home.root), "")))
+        outcomes.append(
+            (Release(home, SUPPLEMENT).read_record(), plans, sheet, str(answer).replace(str(home.root), ""))
+        )
     assert outcomes[0] == outcomes[1]
 
 

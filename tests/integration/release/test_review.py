@@ -15,7 +15,7 @@ from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
-from assets.release.record import read_record
+from assets.release.release import CohortRelease, Release
 from assets.release.sign_off import build_measurement_request
 from assets.release.tabulate import Differing, MeasuredRelease, find_differing_tables, read_measured_release, tabulate
 from ndl_export.bundle.verify import verify
@@ -63,7 +63,12 @@ def review(home: Home, found: Mapping[str, int] = FOUND, number: int = 1) -> Non
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, ReleaseOptions(allow_missing=False, share=share))
+    measure_release(
+        CohortRelease(home.get_cohort(COHORT), version),
+        keys,
+        COUNCILS,
+        ReleaseOptions(allow_missing=False, share=share),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +118,9 @@ def test_a_sample_that_nobody_decided_is_no_part_of_a_release(tmp_path: Path) ->
             if name == "drawn":
                 review(home)
                 home.get_cohort(COHORT).reviewed.unlink()
-            fix_release(home.get_cohort(COHORT), VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+            fix_release(CohortRelease(home.get_cohort(COHORT), VERSION), COUNCILS, ReleaseOptions(allow_missing=False))
             kept = {path.name: path.read_bytes() for path in home.release_record(VERSION).parent.iterdir()}
-            found.append((kept, build_measurement_request(home, VERSION)))
+            found.append((kept, build_measurement_request(Release(home, VERSION))))
         assert found[0] == found[1]
 
 
@@ -167,7 +172,7 @@ def test_a_later_release_from_the_same_links_uses_it_and_pays_nothing_more(
     bundle = make_release(home, keys, COUNCILS, LATER, share=0.2)
     assert verify(bundle).ok, str(verify(bundle))
     assert [family for _, version, family in list_charges(home) if version == LATER] == ["pupil", "health", "parents"]
-    assert read_record(home, LATER)[COHORT].on_request == {VERSION: (REVIEW,)}
+    assert Release(home, LATER).read_record()[COHORT].on_request == {VERSION: (REVIEW,)}
     assert find_differing_tables(bundle) == Differing([], [])
 
 
@@ -177,8 +182,8 @@ def test_of_other_links_it_is_left_out(tmp_path: Path, keys: KeyRing) -> None:
     review(home)
     facts = json.loads((store.review / "sample.json").read_bytes())
     files.write_json(store.review / "sample.json", facts | {"deliveries": {"leeds/eyfsp": "another"}})
-    fix_release(store, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
-    assert read_record(home, VERSION)[COHORT].on_request == {}
+    fix_release(CohortRelease(store, VERSION), COUNCILS, ReleaseOptions(allow_missing=False))
+    assert Release(home, VERSION).read_record()[COHORT].on_request == {}
 
 
 def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,13 +193,15 @@ def test_nothing_is_measured_of_it_before_people_have_signed(tmp_path: Path, mon
     home = make_home(tmp_path / "home", 600, COUNCILS)
     review(home)
     with pytest.raises(approval.WaitsForApproval):
-        measure_release(home.get_cohort(COHORT), keys, VERSION, COUNCILS, ReleaseOptions(allow_missing=False))
+        measure_release(
+            CohortRelease(home.get_cohort(COHORT), VERSION), keys, COUNCILS, ReleaseOptions(allow_missing=False)
+        )
     assert list_charges(home) == []
-    request = build_measurement_request(home, VERSION)
+    request = build_measurement_request(Release(home, VERSION))
     assert REVIEW in request["cohorts"][COHORT]["plans"]
     assert "a clerical review of links" in render_sheet(home, request)
     review(home, FOUND | {KNOWN_TO_HEALTH: 41})
-    assert build_measurement_request(home, VERSION) != request
+    assert build_measurement_request(Release(home, VERSION)) != request
 
 
 def test_a_review_that_the_budget_does_not_hold_stops_before_any_charge(tmp_path: Path, keys: KeyRing) -> None:

@@ -15,6 +15,7 @@ import pytest
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_family, publish_bundle
+from assets.release.release import CohortRelease
 from assets.release.tabulate import Differing, find_differing_tables
 from ndl_export.bundle.release_directory import withdraw
 from ndl_export.bundle.verify import verify
@@ -138,16 +139,16 @@ def test_a_repeated_release_gives_the_same_bytes_whatever_came_later(copy: Home,
 def test_a_crash_between_cohorts_draws_nothing_twice_and_publishes_nothing(tmp_path: Path, keys: KeyRing) -> None:
     home = landed(tmp_path)
     store = home.get_cohort(COHORT)
-    fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
-    kept = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
+    fix_release(CohortRelease(store, SECOND), COUNCILS, ReleaseOptions(allow_missing=False, others=[EARLIER]))
+    kept = measure_family(CohortRelease(home.get_cohort(EARLIER), SECOND), keys, "health")
     with pytest.raises(ledger.ReleaseConflict, match="has no stored measurement"):
-        publish_bundle(store, keys, SECOND)
+        publish_bundle(CohortRelease(store, SECOND), keys)
     assert not (home.release / SECOND).exists()
     with pytest.raises(ledger.ReleaseConflict, match=f"begun with cohorts {EARLIER}, {COHORT}, not {COHORT}, 202526"):
-        fix_release(store, SECOND, COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
+        fix_release(CohortRelease(store, SECOND), COUNCILS, ReleaseOptions(allow_missing=False, others=["202526"]))
     assert verify(released(home, keys, COHORT, SECOND)).ok
     assert sorted(list_charges(home)) == sorted((c, SECOND, family) for c in (EARLIER, COHORT) for family in FAMILIES)
-    again = measure_family(home.get_cohort(EARLIER), keys, "health", SECOND)
+    again = measure_family(CohortRelease(home.get_cohort(EARLIER), SECOND), keys, "health")
     assert all((again.noisy[names] == kept.noisy[names]).all() for names in kept.noisy)
 
 
@@ -175,7 +176,9 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
 
     def begin(cohort: str, version: str, *others: str, reuse: bool = False) -> None:
         fix_release(
-            copy.get_cohort(cohort), version, COUNCILS, ReleaseOptions(allow_missing=False, others=others, reuse=reuse)
+            CohortRelease(copy.get_cohort(cohort), version),
+            COUNCILS,
+            ReleaseOptions(allow_missing=False, others=others, reuse=reuse),
         )
 
     with pytest.raises(ledger.ReleaseConflict, match="name only others beside it"):
@@ -193,5 +196,5 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
     with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
-        publish_bundle(copy.get_cohort(COHORT), keys, SECOND)
+        publish_bundle(CohortRelease(copy.get_cohort(COHORT), SECOND), keys)
     assert list_charges(copy) == paid

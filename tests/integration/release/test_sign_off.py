@@ -14,8 +14,9 @@ from click.testing import Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import decision_sheet, fix_release, measure as measuring, planning, sign_off
+from assets.release import decision_sheet, fix_release, planning, sign_off
 from assets.release.measure import measure_release, publish_bundle
+from assets.release.release import CohortRelease, Release
 from ndl_export.bundle import make, release_directory
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.bundle_reader import read_contents
@@ -64,7 +65,9 @@ def approve(home: Home, who: Signer | None, *options: str) -> Result:
 
 
 def measure(home: Home, keys: KeyRing, version: str = VERSION, share: float | None = None) -> None:
-    measure_release(home.get_cohort(COHORT), keys, version, COUNCILS, fix_release.ReleaseOptions(share=share))
+    measure_release(
+        CohortRelease(home.get_cohort(COHORT), version), keys, COUNCILS, fix_release.ReleaseOptions(share=share)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,7 @@ def made(keys: KeyRing, tmp_path_factory: pytest.TempPathFactory) -> Home:
         approve(home, ANNA)
         measure(home, keys)
         with pytest.raises(WaitsForApproval):
-            publish_bundle(home.get_cohort(COHORT), keys, VERSION)
+            publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys)
     return home
 
 
@@ -92,7 +95,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
 ) -> None:
     """As a named pipe can: the plan is made of one, and the gate reads the other, which people signed."""
     approve(home, ANNA)
-    planned, content = measuring.records.find_plan, yaml.safe_load((tmp_path / "policy.yaml").read_text())
+    planned, content = CohortRelease.find_plan, yaml.safe_load((tmp_path / "policy.yaml").read_text())
     for account in content["accounts"].values():
         account["split"] = {family: rho / 2 for family, rho in account["split"].items()}
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(content))
@@ -102,7 +105,7 @@ def test_a_policy_that_is_exchanged_while_it_is_read_charges_nothing(
             meanwhile.setenv("READINESS_POLICY", str(tmp_path / "other.yaml"))
             return planned(*about)
 
-    monkeypatch.setattr(measuring.records, "find_plan", exchanged)
+    monkeypatch.setattr(CohortRelease, "find_plan", exchanged)
     with pytest.raises(PolicyError, match="the policy changed while the release was planned"):
         measure(home, keys)
     assert home.open_ledger().list_entries() == []
@@ -126,7 +129,7 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert cap.kind == "APPROVE"
     assert signature in {line.entry_hash for line in home.open_ledger().sign_offs()}
     with pytest.raises(WaitsForApproval, match=r"1 person before it is published, and has none: its bundle is made"):
-        publish_bundle(home.get_cohort(COHORT), keys, VERSION)
+        publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys)
     assert (home.held / VERSION / "SHA256SUMS").exists()
     assert [path.name for path in home.held.iterdir()] == [VERSION]  # packed once it is published
     assert list_versions(home.release) == []
@@ -134,13 +137,13 @@ def test_it_goes_on_when_it_is_signed_and_is_held_until_it_is_signed_again(home:
     assert not [path for path in (home.held, *home.held.rglob("*")) if path.stat().st_mode & 0o077]
     assert "1 of 1" in approve(home, BRAM, "--publish").output
     held = read_contents(home.held / VERSION)
-    bundle = publish_bundle(home.get_cohort(COHORT), keys, VERSION)
+    bundle = publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys)
     assert bundle == home.release / VERSION
     assert read_contents(bundle) == held
     assert all((home.release / f"{VERSION}.{kind}").is_file() for kind in ("zip", "tar"))
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in (bundle, *bundle.rglob("*")))
     assert not list(home.held.iterdir())
-    sign_off.check_publication(home, VERSION)
+    sign_off.check_publication(Release(home, VERSION))
 
 
 def test_another_delivery_after_the_signature_needs_another(home: Home, keys: KeyRing) -> None:
@@ -243,13 +246,13 @@ def test_what_is_measured_is_read_back_and_published_again_without_anybody(
 ) -> None:
     store = unpublished.get_cohort(COHORT)
     approve(unpublished, ANNA, "--publish")
-    before = read_contents(publish_bundle(store, keys, VERSION))
+    before = read_contents(publish_bundle(CohortRelease(store, VERSION), keys))
     name_people(tmp_path, monkeypatch, [BRAM])
     change_people(unpublished, ANNA)
     measure(unpublished, keys)
-    assert read_contents(publish_bundle(store, keys, VERSION)) == before
+    assert read_contents(publish_bundle(CohortRelease(store, VERSION), keys)) == before
     shutil.rmtree(unpublished.release)
-    assert read_contents(publish_bundle(store, keys, VERSION)) == before
+    assert read_contents(publish_bundle(CohortRelease(store, VERSION), keys)) == before
     with pytest.raises(WaitsForApproval, match=REVISION):
         measure(unpublished, keys, REVISION, 0.05)
 
@@ -259,7 +262,7 @@ def test_a_held_bundle_that_was_changed_is_not_published(unpublished: Home, keys
     approve(unpublished, ANNA, "--publish")
     (unpublished.held / VERSION / "README.md").write_text("Other figures.")
     assert "is not as it was made" in approve(unpublished, BRAM, "--publish").output
-    bundle = publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION)
+    bundle = publish_bundle(CohortRelease(unpublished.get_cohort(COHORT), VERSION), keys)
     assert "Other figures." not in (bundle / "README.md").read_text()
 
 
@@ -285,7 +288,7 @@ def test_a_bundle_that_was_put_into_the_release_directory_by_hand_is_not_sent(un
     assert "before it is published" in sent.output
     assert not target.exists()
     with pytest.raises(WaitsForApproval, match="before it is published"):
-        publish_bundle(unpublished.get_cohort(COHORT), keys, VERSION)
+        publish_bundle(CohortRelease(unpublished.get_cohort(COHORT), VERSION), keys)
     assert not (unpublished.release / "latest").exists()
 
 
@@ -293,7 +296,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     shown = approve(home, ANNA).output
     sheet = home.get_decision_sheet_path(VERSION, "measurement")
     assert canonical.compute_sha256(sheet.read_bytes()) in shown
-    request = sign_off.build_measurement_request(home, VERSION)
+    request = sign_off.build_measurement_request(Release(home, VERSION))
     assert decision_sheet.render_sheet(home, request) == sheet.read_text()
     (line,) = (line for line in home.open_ledger().sign_offs() if '"kind":"approval"' in line.content)
     assert canonical.compute_sha256(sheet.read_bytes()) in line.content
@@ -320,7 +323,7 @@ def test_who_signed_stands_in_the_statement_by_role_and_by_name_only_where_that_
     approve(home, public)
     measure(home, keys)
     with pytest.raises(WaitsForApproval):
-        publish_bundle(home.get_cohort(COHORT), keys, VERSION)
+        publish_bundle(CohortRelease(home.get_cohort(COHORT), VERSION), keys)
     record = json.loads((home.held / VERSION / "privacy_statement.json").read_text())
     message = [(each["role"], each["name"]) for each in record["cohorts"][0]["approvals"]]
     assert message == [("privacy lead", ""), ("chief statistician", "Carla Openwood")]
@@ -352,8 +355,8 @@ def test_a_publication_that_broke_off_is_finished(
     with monkeypatch.context() as broken:
         broken.setattr(make, step, killed)
         with pytest.raises(Killed):
-            sign_off.publish_approved(store, keys, VERSION)
-    bundle = publish_bundle(store, keys, VERSION)
+            sign_off.publish_approved(CohortRelease(store, VERSION), keys)
+    bundle = publish_bundle(CohortRelease(store, VERSION), keys)
     assert verify(bundle).ok
     assert {path.name for path in unpublished.release.iterdir()} >= {
         VERSION,

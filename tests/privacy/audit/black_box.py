@@ -19,8 +19,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import stats
 
-from assets.release import fix_release, measure as release, record, sign_off
+from assets.release import fix_release, measure as release, release as releases, sign_off
 from assets.release.planning import plan_family
+from assets.release.release import CohortRelease
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from privacy.estimation.estimates import Estimates
@@ -159,16 +160,16 @@ class Bundles:
 
         with (
             patch.object(release, "write_bundle", capture),
-            patch.object(record, "plan_family", self._plan),
+            patch.object(releases, "plan_family", self._plan),
             patch.object(fix_release, "check_accuracy", lambda *_: None),
             patch.object(sign_off, "write_sheet", lambda *_: "0" * 64),
         ):
             for family in FAMILIES:
                 fix_release.fix_release(
-                    store, "2026.11.0", self._councils, fix_release.ReleaseOptions(allow_missing=False)
+                    CohortRelease(store, "2026.11.0"), self._councils, fix_release.ReleaseOptions(allow_missing=False)
                 )
-                release.measure_family(store, self._keys, family, "2026.11.0")
-            release.publish_bundle(store, self._keys, "2026.11.0")
+                release.measure_family(CohortRelease(store, "2026.11.0"), self._keys, family)
+            release.publish_bundle(CohortRelease(store, "2026.11.0"), self._keys)
         shutil.rmtree(home.root)
         facts, tables = captured
         self._rho = facts.privacy_record["privacy_parameters"]["rho"]

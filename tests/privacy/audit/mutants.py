@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from assets.home.paths import CohortStore
 from assets.linkage import children
 from assets.release import bundle, measure as release, tabulate
+from assets.release.release import CohortRelease
 from ndl_export.tables import FAMILIES
 from privacy.release import child_table, session, statement
 from privacy.release.mechanism import OPENDP, OpenDPNoise
@@ -121,9 +122,9 @@ def _publishing(module: ModuleType, step: str, change: Callable[[CohortStore, An
     """Make the result of one step of `publish_bundle`, a function of a module, depend on the restricted zone."""
     publish, made = release.publish_bundle, getattr(module, step)
 
-    def changed(store: CohortStore, *more: Any) -> Path:
-        with patch.object(module, step, lambda *a, **named: change(store, made(*a, **named))):
-            return publish(store, *more)
+    def changed(part: CohortRelease, *more: Any) -> Path:
+        with patch.object(module, step, lambda *a, **named: change(part.store, made(*a, **named))):
+            return publish(part, *more)
 
     with patch.object(release, "publish_bundle", changed):
         yield

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from assets.home.paths import Home
-from assets.release.record import check_known, list_stated_charges, read_published_charges
+from assets.release.published_charges import check_known, list_stated_charges, read_published_charges
 from ndl_export.facts.bundle_reader import ANCHOR_FILES, UnreadableAnchor, fetch_anchors, read_anchors
 from ndl_export.files.archive import ARCHIVES
 from ndl_export.files.stores import StoreError, open_store

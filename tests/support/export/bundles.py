@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
-from assets.release.record import check_known
+from assets.release.published_charges import check_known
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.make import write_bundle
 from ndl_export.facts.bundle_reader import read_contents

@@ -11,7 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
-from assets.release.record import check_known, list_stated_charges
+from assets.release.published_charges import check_known, list_stated_charges
 from ndl_export.facts.bundle_reader import fetch_anchors, read_anchors
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE
 from ndl_export.files import signing, stores

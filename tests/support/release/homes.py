@@ -23,6 +23,7 @@ from assets.linkage.inputs import LinkageRecord, write_record
 from assets.linkage.population_overlap import Overlap
 from assets.release import measure
 from assets.release.fix_release import ReleaseOptions
+from assets.release.release import CohortRelease
 from ndl_export.facts.missing import RECORDS
 from ndl_export.tables import FAMILIES
 from privacy.doors.files import write_json
@@ -90,8 +91,8 @@ def make_release(
     home: Home, keys: KeyRing, councils: Sequence[str], version: str = VERSION, cohort: str = COHORT, **options: Any
 ) -> Path:
     """Make a release as the assets do, with these `ReleaseOptions`, and return the bundle's folder."""
-    measure.measure_release(home.get_cohort(cohort), keys, version, councils, ReleaseOptions(**options))
-    return measure.publish_bundle(home.get_cohort(cohort), keys, version)
+    measure.measure_release(CohortRelease(home.get_cohort(cohort), version), keys, councils, ReleaseOptions(**options))
+    return measure.publish_bundle(CohortRelease(home.get_cohort(cohort), version), keys)
 
 
 def make_home_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Home:

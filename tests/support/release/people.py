@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import Home
 from assets.release.decision_sheet import write_decision_sheet
+from assets.release.release import Release
 from assets.release.sign_off import (
     build_people_request,
     build_publication_request,
@@ -125,12 +126,12 @@ def change_people(home: Home, *signers: Signer) -> None:
 
 def approve_publication(home: Home, version: str, key: Ed25519PrivateKey) -> None:
     """Approve publication of the bundle in the release directory, signed with `key`, as a demonstration does."""
-    _allow(home, build_publication_request(home, version), "5" * 64, key)
+    _allow(home, build_publication_request(Release(home, version)), "5" * 64, key)
 
 
 def approve_withdrawal(home: Home, version: str, reason: str) -> None:
     """Approve withdrawal of a release, as a demonstration does."""
-    request = build_withdrawal_request(home, version, reason)
+    request = build_withdrawal_request(Release(home, version), reason)
     _allow(home, request, hash_text_page(request), None)
 
 
