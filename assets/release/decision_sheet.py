@@ -23,7 +23,7 @@ from assets.intake import deliveries
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release.holds import read_state
 from assets.release.linkage_error import select_by_services
-from assets.release.planning import LeastAndMost, compute_expected_accuracy, format_percent
+from assets.release.planning import LeastAndMost, compute_expected_accuracy
 from assets.release.published_charges import explain_unconfirmed_ledger
 from assets.release.record import CohortRecord, ReleaseRecord
 from assets.release.release import CohortRelease, Release
@@ -31,6 +31,7 @@ from assets.release.requests.register import read_known
 from ndl_export.facts.missing import SOURCES, format_missing
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.pages import kit
+from ndl_export.pages.number_format import format_percent_range
 from ndl_export.tables import TABLES
 from ndl_export.tables.geography import ALL_TOGETHER
 from ndl_export.tables.pupil import CONCERN_GIVEN_SEEN
@@ -105,7 +106,7 @@ def render_sheet(home: Home, request: Request) -> str:
         used_again={cohort: fixed.measured_in for cohort, fixed in record.items() if cohort not in measured},
         requested=record.answers,
         usable=list(_iter_published(release.find_bundle()) if is_publication else _iter_expected(release, record)),
-        percent_of=format_percent,
+        percent_of=format_percent_range,
         costs=[cost for cohort in record for cost in _iter_costs(release.get_cohort(cohort), record)],
         policy=home.load_policy(),
         missing=format_missing(

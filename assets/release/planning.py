@@ -334,11 +334,6 @@ class NotAccurateEnough(Exception):
     """A plan that is not expected to be worth its budget under the policy; nothing was charged."""
 
 
-def format_percent(least_and_most: Sequence[int], total: int) -> str:
-    """Return text such as `52%`, or `52% to 75%` over all plausible shares."""
-    return " to ".join(dict.fromkeys(f"{number / total:.0%}" for number in least_and_most)) if total else "-"
-
-
 def compute_expected_accuracy(
     councils: Sequence[str], policy: Policy, children: Mapping[str, int] | None = None
 ) -> dict[str, Any]:

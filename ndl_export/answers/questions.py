@@ -31,9 +31,8 @@ from ndl_export.answers.vocabulary import NotPublished, Statistic, Vocabulary, l
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.row_hashes import prove_rows
-from ndl_export.pages.number_format import capitalise, end_sentence, join_parts, join_words
+from ndl_export.pages.number_format import capitalise, end_sentence, format_decimal, join_parts, join_words
 from ndl_export.site import inference
-from ndl_export.site.figures import format_signed
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import Flag
 from privacy.doors.shipped import read_yaml
@@ -358,7 +357,7 @@ class Questions:
         figures = self.list_figures(statistic, cohort)
         councils = [each for each in figures.values() if each["geographic_level"] == LOCAL_AUTHORITY]
         places = "; ".join(
-            f"{row['area_name']} {format_signed(row['value'], count_decimals(figures[row['area_code']]))},"
+            f"{row['area_name']} {format_decimal(row['value'], count_decimals(figures[row['area_code']]))},"
             f" rank {row['best_rank']}" + (f" to {row['worst_rank']}" if row["worst_rank"] > row["best_rank"] else "")
             for row in ranks
         )

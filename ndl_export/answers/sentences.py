@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ndl_export.pages.number_format import capitalise
-from ndl_export.site.figures import format_signed
+from ndl_export.pages.number_format import capitalise, format_decimal
 from ndl_export.tables.schema import count_unit_decimals
 
 _BY_COMPARISON = {
@@ -92,7 +91,7 @@ def format_value(figure: Mapping[str, Any]) -> str:
     if value is None:
         return "no figure"
     if unit in ("%", "pp"):
-        return format_signed(value, count_decimals(figure)) + ("%" if unit == "%" else " points")
+        return format_decimal(value, count_decimals(figure)) + ("%" if unit == "%" else " points")
     return f"{value:,.0f}" if isinstance(value, int) or unit in ("children", "responses") else f"{value:.1f}"
 
 

@@ -1,7 +1,9 @@
 """Formats of numbers, times and lists on pages: the filters of every template."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+MINUS = "\N{MINUS SIGN}"
 
 
 def format_number(count: float | str | None, decimals: int = 0) -> str:
@@ -27,11 +29,22 @@ def format_points(difference: float) -> str:
     return f"{difference * 100:.1f}"
 
 
+def format_percent_range(least_and_most: Sequence[int], total: int) -> str:
+    """Format two numbers as shares of a total: `52% to 75%`, or `52%` if they are alike; a dash if the total is 0."""
+    return " to ".join(dict.fromkeys(f"{number / total:.0%}" for number in least_and_most)) if total else "-"
+
+
+def format_decimal(number: float, decimals: int = 1) -> str:
+    """Format a number with thousands separators and, if it is negative, a true minus sign; zero has no sign."""
+    written = f"{abs(number):,.{decimals}f}"
+    return MINUS + written if number < 0 and written.strip("0.,") else written
+
+
 def format_signed(value: float) -> str:
-    """Format a number with its sign and one decimal; zero has no sign."""
+    """Format a change with its sign, plus or minus, and one decimal; zero has no sign."""
     # Rounded before the sign is chosen, or -0.04 would become −0.0.
     rounded = f"{abs(value):.1f}"
-    return rounded if rounded == "0.0" else f"{'+' if value > 0 else '−'}{rounded}"
+    return rounded if rounded == "0.0" else f"{'+' if value > 0 else MINUS}{rounded}"
 
 
 def format_rows(number: int) -> str:

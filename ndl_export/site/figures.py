@@ -5,7 +5,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from ndl_export.facts.official import AT_EXPECTED, USED_ASQ3, read_official_figures, read_official_reviews
-from ndl_export.pages.number_format import join_parts
+from ndl_export.pages.number_format import format_decimal, join_parts
 from ndl_export.tables import ALL, TABLES, Measure, MeasureKind, health, pupil
 from ndl_export.tables.geography import Geography
 from ndl_export.tables.model import FSM
@@ -14,7 +14,6 @@ from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 from sources.reference.places import COUNTRY
 
-_MINUS = "\u2212"
 _ENGLAND = COUNTRY[0]
 EVERYONE = (ALL.label,) * 3
 _GAP = TABLES["gld_differences"].get_measure("gld_difference_points")
@@ -84,13 +83,7 @@ class Figure:
         return count_decimals(self.measure, self.flag)
 
     def _format_number(self, number: float) -> str:
-        return format_signed(number, self.decimals) + ("%" if self.measure.kind is MeasureKind.PERCENT else "")
-
-
-def format_signed(number: float, decimals: int = 1) -> str:
-    """Format a number without its unit; zero has no sign."""
-    written = f"{abs(number):,.{decimals}f}"
-    return _MINUS + written if number < 0 and written.strip("0.,") else written
+        return format_decimal(number, self.decimals) + ("%" if self.measure.kind is MeasureKind.PERCENT else "")
 
 
 @dataclass(frozen=True)

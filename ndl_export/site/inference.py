@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
-from ndl_export.pages.number_format import capitalise
-from ndl_export.site.figures import Concluded, Levels, Line, format_signed
+from ndl_export.pages.number_format import capitalise, format_decimal
+from ndl_export.site.figures import Concluded, Levels, Line
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import count_unit_decimals
 from privacy.doors.sql import quote_text
@@ -328,7 +328,7 @@ def describe_target(target: Distance) -> str:
     if target.verdict != "not met":
         return f"Whether {aim} is reached is too close to call."
     decimals = count_unit_decimals("pp", target.flag, 1)
-    near, least, most = (format_signed(each, decimals) for each in target.points)
+    near, least, most = (format_decimal(each, decimals) for each in target.points)
     children, fewest, greatest = (f"{round(each):,}" for each in target.children)
     return (
         f"{aim} is {near} points away (95% interval {least} to {most}): {children} more children in a year"

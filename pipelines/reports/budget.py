@@ -5,7 +5,8 @@ from statistics import median
 from typing import Any
 
 from assets.home.paths import Home
-from assets.release import planning, record
+from assets.release import record
+from ndl_export.pages.number_format import format_percent_range
 from ndl_export.tables import TABLES
 from pipelines.reports.document import Report, write_text
 from privacy.release.approval import SignOffs, describe_ignored
@@ -126,7 +127,7 @@ def report_plan(
         whole=record.WHOLE,
         minimum=minimum,
         titles={name: table.title for name, table in TABLES.items()},
-        share=planning.format_percent,
+        share=format_percent_range,
         spreads=_summarise_by_table(found) if in_brief else [],
         in_councils=len({row["council"] for row in found["tables"]} - {None}),
         areas=[] if in_brief else [row for row in found["tables"] if council is None or row["council"] == council],

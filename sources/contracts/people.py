@@ -1,7 +1,9 @@
 """Columns and rules shared by every source about named children."""
 
+from privacy.doors.sql import quote_text
 from sources.contracts.model import DerivedColumn, Kind, Severity, identifier, kept, reject, warn
 from sources.reference.code_lists import ETHNICITY_CODES, IMD_INDEX
+from sources.reference.cohorts import TERMS_OF_BIRTH
 
 SEX_CODES = {"F": "Female", "M": "Male"}
 YES_NO = {"Y": "Yes", "N": "No"}
@@ -11,12 +13,14 @@ TERM_OF_BIRTH = DerivedColumn(
     "Term of birth",
     "School term of birth, from the date of birth, which is not kept",
     Kind.CODE,
-    ("Autumn-born", "Spring-born", "Summer-born"),
+    tuple(TERMS_OF_BIRTH),
     ("date_of_birth",),
-    # DfE's terms: September to December, January to March, April to August.
-    "CASE WHEN month(birth_date(date_of_birth)) >= 9 THEN 'Autumn-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 3 THEN 'Spring-born'"
-    " WHEN month(birth_date(date_of_birth)) <= 8 THEN 'Summer-born' END",
+    "CASE"
+    + "".join(
+        f" WHEN month(birth_date(date_of_birth)) BETWEEN {first} AND {last} THEN {quote_text(term)}"
+        for term, (first, last) in TERMS_OF_BIRTH.items()
+    )
+    + " END",
 )
 IMD_QUINTILE = DerivedColumn(
     "imd_quintile",

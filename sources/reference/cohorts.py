@@ -16,6 +16,10 @@ class InvalidCohort(ValueError):
     """A cohort's code is not two consecutive years, or is earlier than the current goals."""
 
 
+TERMS_OF_BIRTH = {"Autumn-born": (9, 12), "Spring-born": (1, 3), "Summer-born": (4, 8)}
+"""First and last month of birth of each of DfE's terms of birth, in the order of a cohort's year."""
+
+
 @dataclass(frozen=True)
 class Cohort:
     """An academic year, and the birth dates of its children, who turn five by its 31 August."""

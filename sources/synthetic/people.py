@@ -17,7 +17,7 @@ import yaml
 from privacy.doors.shipped import read_yaml
 from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
-from sources.reference.cohorts import Cohort
+from sources.reference.cohorts import TERMS_OF_BIRTH, Cohort
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, round_to_totals
 from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Geography, Margins
 
@@ -282,8 +282,9 @@ def _draw_languages(rng: np.random.Generator, ethnicity: Ints, language: Ints) -
 
 
 def _draw_births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
-    """Draw dates of birth, uniform within the term: September to December, January to March, April to August."""
-    edges = [np.datetime64(f"{cohort.born_from.year + (month < 9)}-{month:02d}-01") for month in (9, 1, 4)]
+    """Draw dates of birth, uniform within the term."""
+    first_months = [first for first, _ in TERMS_OF_BIRTH.values()]
+    edges = [np.datetime64(f"{cohort.born_from.year + (month < 9)}-{month:02d}-01") for month in first_months]
     start = np.array(edges, dtype="datetime64[D]")
     days = np.append(np.diff(start), np.datetime64(cohort.born_to) + 1 - start[-1]).astype(np.int64)
     return start[term] + np.floor(rng.random(len(term)) * days[term]).astype("timedelta64[D]")
