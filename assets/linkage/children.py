@@ -14,6 +14,7 @@ import duckdb
 from assets.home.errors import Refused
 from assets.pseudonymise.split_writer import build_payload_schema
 from ndl_export.tables import FAMILIES, health, model, parents, pupil
+from ndl_export.tables.declarations import DECLARATIONS
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NUMBERED
@@ -112,6 +113,18 @@ _OF_CENSUS = {
         "first_language",
     ),
 }
+_OF_CENSUS |= {
+    name: _derive(
+        "school_census",
+        _label_codes_sql(
+            f"last({each.column} ORDER BY council DESC, hash({each.column})) FILTER ({each.column} IS NOT NULL)",
+            each.codes,
+        ),
+        each.column,
+    )
+    for name, each in DECLARATIONS.files["pupil"].attributes.items()
+    if each.source == "school_census"
+}
 """Columns of the school census by child. A child is eligible if any row says so, and has the highest SEN provision in
 any row. For ethnicity and language, the first council with a value counts; if it has several values, the one with the
 highest hash is used, which favours none."""
@@ -193,11 +206,24 @@ _DERIVATIONS: dict[str, dict[str, Derivation]] = {
 }
 
 
+def _derive_declared(family: str) -> dict[str, Derivation]:
+    """Return the derivations of attributes that a family's file declares as codes of its own source."""
+    return {
+        name: _derive(each.source, _label_codes_sql(each.column, each.codes, model.UNKNOWN), each.column)
+        for name, each in DECLARATIONS.files[family].attributes.items()
+        if each.source == FAMILIES[family].source
+    }
+
+
 def get_derivations(family: str) -> dict[str, Derivation]:
     """Return the derivation of each attribute of a family, in its order. Raises `Refused` if one is missing."""
-    defined, attributes = _DERIVATIONS[family], [attribute.name for attribute in FAMILIES[family].attributes]
+    defined = _DERIVATIONS[family] | _derive_declared(family)
+    attributes = [attribute.name for attribute in FAMILIES[family].attributes]
     if strangers := [name for name in attributes if name not in defined]:
-        raise Refused(f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py")
+        raise Refused(
+            f"{', '.join(strangers)} of family {family}: no derivation in assets/linkage/children.py, and no codes of"
+            f" its source in ndl_export/tables/{family}.yaml"
+        )
     return {name: defined[name] for name in attributes}
 
 

@@ -2,7 +2,7 @@
 
 `dimension.name` has the names that the macros accept. Letter case, punctuation and `&` are ignored; an unknown name is
 an error that suggests the nearest ones. Published names, codes and folder names follow from the definitions; other
-names in common use are in `names.yaml`.
+names in common use are in the declarations of the families.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db import child_groups
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
-from ndl_export.analyst_db.words import ALSO_CALLED
+from ndl_export.analyst_db.words import ALL_TOGETHER_NAMES, AREA_NAMES, WORDS
 from ndl_export.facts.missing import SOURCES, list_missing_councils
 from ndl_export.facts.release_facts import Release
 from ndl_export.tables import FAMILIES, TABLES, Table
@@ -256,13 +256,13 @@ _Name = tuple[str, str, str, str]
 
 def iter_short_names() -> Iterator[tuple[str, str, str]]:
     """Yield the label of a filter or name of a characteristic, its category, and the category's short name."""
-    for filter_label, words in ALSO_CALLED["shown_short"].items():
+    for filter_label, words in WORDS.shown_short.items():
         for category, short in words.items():
             yield filter_label, category, short
     for each in child_groups.list_characteristics():
         for group in each.groups:
-            if group not in ALSO_CALLED["shown_short"].get(each.name, {}):
-                yield each.name, group, ALSO_CALLED["groups"][each.build_key(group)][0]
+            if group not in WORDS.shown_short.get(each.name, {}):
+                yield each.name, group, WORDS.list_group_names(each, group)[0]
 
 
 def add_names(database: Database) -> None:
@@ -281,7 +281,7 @@ def add_names(database: Database) -> None:
     characteristics = (
         ("characteristic", called, each.name, each.name)
         for each in child_groups.list_characteristics()
-        for called in (each.name, each.attribute, *ALSO_CALLED["characteristics"][each.attribute])
+        for called in (each.name, each.attribute, *WORDS.list_names(each))
     )
     rows = [*_iter_area_names(areas), *characteristics, *_iter_group_names()]
     # Lists overlap, and kind and name are the primary key.
@@ -291,11 +291,11 @@ def add_names(database: Database) -> None:
 def _iter_area_names(areas: list[tuple[str, str, str | None, bool]]) -> Iterator[_Name]:
     """Yield names that `dimension.area` does not have; names for all councils together refer to one area."""
     together = next(((code, name) for code, name, _, is_together in areas if is_together), None)
-    for called in ALSO_CALLED["all_together"] if together else ():
+    for called in ALL_TOGETHER_NAMES if together else ():
         assert together is not None
         yield "area", called, *together
     for code, name, council, _ in areas:
-        for called in (*ALSO_CALLED["areas"].get(council, ()), *ALSO_CALLED["areas"].get(code, ())):
+        for called in (*AREA_NAMES.get(council or "", ()), *AREA_NAMES.get(code, ())):
             yield "area", called, code, name
 
 
@@ -307,7 +307,7 @@ def _iter_group_names() -> Iterator[_Name]:
         key = each.build_key(group)
         names = [group] if used[group] == 1 else []
         if each.name != child_groups.EVERYONE:
-            prefixes = (each.name, *ALSO_CALLED["characteristics"][each.attribute])
+            prefixes = (each.name, *WORDS.list_names(each))
             names += [f"{called}: {group}" for called in prefixes]
-        for called in (*names, *ALSO_CALLED["groups"][key]):
+        for called in (*names, *WORDS.list_group_names(each, group)):
             yield "group", called, key, key

@@ -2,48 +2,56 @@
 
 A row of a view fits a terminal of 120 columns: area, cohort, group of children, figure, interval and flag, in words and
 rounded. Each view shows the newest release that is not withdrawn. All other columns are in `latest`, under the same
-name. The views are in `short_views.yaml`, the questions in `questions.sql`.
+name. The views are declared with the tables, the questions in `questions.sql`.
 
 Tables on request are here too, because only some releases have them. A table is defined as in the newest release that
 has it: wide in `releases` and `latest`, short in `main`, with separate types for its filters.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ndl_export.analyst_db.child_groups import EVERYONE, iter_axes
 from ndl_export.analyst_db.database import Database
 from ndl_export.analyst_db.dimensions import build_table_row, iter_measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
-from ndl_export.analyst_db.words import SHORT, STATED
+from ndl_export.analyst_db.words import WORDS
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.release_facts import Release
 from ndl_export.tables import TABLES, Measure, Table
+from ndl_export.tables.declarations import DECLARATIONS
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, Filter
 from ndl_export.tables.schema import Flag, list_columns
+from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_identifier, quote_text
 
-_COMMON: dict[str, str] = STATED["common_columns"]
-_DESCRIPTIONS: dict[str, str] = STATED["text_columns"]
+_COMMON: dict[str, str] = read_yaml(Path(__file__).with_name("columns.yaml"))["view"]
 
 
 def add_short_views(database: Database) -> None:
-    """Add the view of each table in `SHORT`, and the questions; the views in `latest` and the macros must exist."""
-    for name, short in SHORT.items():
-        table = TABLES[name]
-        filters, figure = {entry.name: entry for entry in table.filters}, table.get_measure(short.figure)
+    """Add the view of each table, and the questions; the views in `latest` and the macros must exist."""
+    for name, table in TABLES.items():
+        view = WORDS.views.get(name)
+        if view is None:
+            _add_default_view(database, table, "the newest release")
+            continue
+        filters, figure = {entry.name: entry for entry in table.filters}, table.get_measure(view.figure)
         add_short_view(
             database,
             table,
             f"in short: the newest release, {figure.label.lower()}",
             {
-                column: (_build_words_sql([filters[each] for each in made_of], column), _DESCRIPTIONS[column])
-                for column, made_of in short.words.items()
+                column: (
+                    _build_words_sql([filters[each] for each in made_of], column),
+                    DECLARATIONS.view_columns[column],
+                )
+                for column, made_of in view.columns.items()
             },
             figure,
-            table.get_measure(short.count) if short.count else None,
-            order=[each for made_of in short.words.values() for each in made_of],
-            at_total=short.at_total,
+            table.get_measure(view.count) if view.count else None,
+            order=[each for made_of in view.columns.values() for each in made_of],
+            at_total=view.at_total,
         )
     database.create_written("questions.sql")
 
@@ -144,7 +152,7 @@ def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
             about = f"Categories of the column {entry.name} of {each.table.name}, in order"
             database.create_enum(each.get_type_name(entry.name), each.list_categories(entry.name), about)
         add_table(database, each.table, each.found, each.newest, each.get_type_name)
-        _add_short_view(database, each.request)
+        _add_requested_view(database, each.request)
     requests = ((each.request, [release.version for release in each.found]) for each in requested)
     database.fill(
         "releases.requests",
@@ -184,18 +192,24 @@ def _list_column_names(request: RequestedTable) -> list[str]:
     return [column.name for column in list_columns(request.table)]
 
 
-def _add_short_view(database: Database, request: RequestedTable) -> None:
-    """Add the short view: area, cohort, each of the table's columns, a count and a figure."""
-    table = request.table
+def _add_requested_view(database: Database, request: RequestedTable) -> None:
     named = {column.name or column.attribute for column in request.definition.columns if column.levels}
+    about = "on request: the newest release that has it. Who asked for it: requests"
+    _add_default_view(database, request.table, about, named)
+
+
+def _add_default_view(database: Database, table: Table, about: str, named: Collection[str] = ()) -> None:
+    """Add the short view of a table without a declared one: area, cohort, each of its columns, a count and a figure.
+
+    `named` are columns whose categories have no shorter name, because the request itself names them.
+    """
     words = {}
     for entry in table.filters:
         column = f"t.{quote_identifier(entry.name)}"
-        # Categories that the request itself names have no shorter name.
         sql = f"{column}::VARCHAR" if entry.name in named else f"in_short({quote_text(entry.label)}, {column})"
         words[entry.name] = sql, ": ".join(dict.fromkeys((entry.label, entry.description)))
     figure = next(measure for measure in table.measures if not measure.is_count)
-    about = f"in short, on request: the newest release that has it, {figure.label.lower()}. Who asked for it: requests"
+    about = f"in short, {about}; {figure.label.lower()}"
     add_short_view(database, table, about, words, figure, table.measures[0], order=list(words))
 
 

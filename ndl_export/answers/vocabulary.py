@@ -1,8 +1,7 @@
 """Words and what they stand for: areas, cohorts, measures and categories of the published tables.
 
-Published names come from the analyst database, and other names in common use from `analyst_db/names.yaml`,
-`tables/synonyms.yaml` and `vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one
-row fits the words exactly.
+Published names come from the analyst database, and other names in common use from the declarations of the families and
+`vocabulary.yaml`. A statistic is a measure of one row of a table: it is found only if one row fits the words exactly.
 """
 
 import contextlib
@@ -18,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ndl_export.analyst_db.child_groups import EVERYONE, list_comparisons
+from ndl_export.analyst_db.words import WORDS
 from ndl_export.answers.published import Published
 from ndl_export.facts.on_request import merge_tables
 from ndl_export.tables import Table
-from ndl_export.tables.model import BREAKDOWN_FILTER, SYNONYMS, TOPIC_FILTER
+from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER
 from privacy.doors.shipped import read_yaml
 
 _READY = ("gld_children_percent",)
@@ -134,10 +134,9 @@ class Vocabulary:
         for row in self.published.query("SELECT filter_label, category, short_name FROM dimension.short_name"):
             if (row["filter_label"], row["category"]) in self.categories:
                 yield row["short_name"], "category", (row["filter_label"], row["category"])
-        for label, synonyms in SYNONYMS.items():
-            for category, names in synonyms.items():
-                for name in names:
-                    yield name, "category", (label, category)
+        for label, synonyms in WORDS.synonyms.items():
+            for category, called in synonyms.items():
+                yield from ((name, "category", (label, category)) for name in called)
         for each in _STATED["several"]:
             yield from self._iter_several(each["categories"], each["names"])
         for measure in _STATED["opposites"]:

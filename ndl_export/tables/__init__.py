@@ -1,21 +1,16 @@
-"""Published tables, one module per family.
+"""Published tables, one YAML file per family, and one module for what needs code.
 
-A table's definition is the single source of its name, text, public categories, figures and rows: its blocks in a
-module, its text and filters in `tables.yaml`. The noise plan, the Parquet schema, the database comments and all
-metadata are derived from it.
-
-Every table of the project is a `Table` listed in the `FAMILY` of its module. `definition` is only for tables on
-request: it holds the few fields that a requester may write.
+A table's declaration is the single source of its name, text, public categories, figures and rows. The noise plan, the
+Parquet schema, the database, the answers and all metadata are derived from it. A simple table is declared in the YAML
+file alone, in the form of a request (`definition`); the blocks of other tables are in the family's module.
 """
 
-from pathlib import Path
 from types import ModuleType
 
 from ndl_export.tables import health, parents, pupil
+from ndl_export.tables.declarations import DECLARATIONS, WrongDeclaration, list_unused
 from ndl_export.tables.model import (
     ALL,
-    FILTERS,
-    STATED_TABLES,
     Attribute,
     Block,
     Family,
@@ -40,12 +35,18 @@ TABLES: dict[str, Table] = {table.name: table for family in FAMILIES.values() fo
 
 
 def _check_all_used() -> None:
-    """Raise ValueError for a table or filter that has words and is not defined."""
+    """Raise `WrongDeclaration` for a table or filter that is declared and used by nothing."""
     filters = {entry.name for table in TABLES.values() for entry in table.filters}
-    unused = [f"tables.yaml: {name!r} is defined by no family" for name in STATED_TABLES if name not in TABLES]
-    unused += [f"filters.csv: {name!r} is a filter of no table" for name in FILTERS if name not in filters]
+    unused = [
+        DECLARATIONS.describe_fault(section, name, sentence)
+        for section, used, sentence in (
+            ("tables", TABLES, "it has no columns, and no blocks in the family's module"),
+            ("filters", filters, "it is a filter of no table"),
+        )
+        for name in list_unused(getattr(DECLARATIONS, section), used)
+    ]
     if unused:
-        raise ValueError(f"In {Path(__file__).parent}:\n" + "\n".join(unused))
+        raise WrongDeclaration("\n".join(unused))
 
 
 _check_all_used()

@@ -1,4 +1,4 @@
-"""Tables on request: the definition that a requester writes, and its conversion to a `Table`.
+"""Tables without code: the definition that a requester or a family's file gives, and its conversion to a `Table`.
 
 A requested table counts the rows of a family by some of its attributes, at each level and at the total. It may also
 give the number and percentage of each row's children who are in a group. Without a group, it gives each row as a
@@ -9,12 +9,14 @@ categories of the family, so it cannot ask for anything outside the public domai
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import StringConstraints
 
 from ndl_export.tables import model
+from ndl_export.tables.declarations import DECLARATIONS, TableDeclaration, WrongDeclaration
 from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, list_measure_columns
 from privacy.doors.settings_file import describe_rule
 
@@ -155,6 +157,40 @@ def build_table(definition: Definition, family: model.Family) -> model.Table:
         measures=(*(model.MEASURES[name] for name in (family.counted, as_linked) if name), *of_figure.values()),
         blocks=(_add_figure(shape, definition.figure, {kind: each.name for kind, each in of_figure.items()}),),
     )
+
+
+def declare_tables(family: model.Family) -> model.Family:
+    """Return the family with the tables that its file declares without code, all in the order of the file.
+
+    Raises `WrongDeclaration`.
+    """
+    tables, faults = {table.name: table for table in family.tables}, []
+    declarations = DECLARATIONS.files[family.name].tables
+    for name, declared in declarations.items():
+        try:
+            if declared.columns:
+                tables[name] = _build_declared(name, declared, family)
+        except InvalidDefinition as wrong:
+            faults += [DECLARATIONS.describe_fault("tables", name, line) for line in str(wrong).splitlines()]
+    if faults:
+        raise WrongDeclaration("\n".join(faults))
+    return replace(family, tables=tuple(tables[name] for name in declarations if name in tables))
+
+
+def _build_declared(name: str, declared: TableDeclaration, family: model.Family) -> model.Table:
+    stated = declared.model_dump(include={"title", "description", "columns", "figure", "geography"})
+    definition = read_definition({"name": name, **stated})
+    columns = tuple(map(_fill_in_words, definition.columns))
+    weighed = replace(family, weight=declared.weight or family.weight)
+    return build_table(definition.model_copy(update={"columns": columns}), weighed)
+
+
+def _fill_in_words(column: Column) -> Column:
+    """Return the column with label and description of the declared filter of its name, if there is one."""
+    declared = model.FILTERS.get(column.name or column.attribute)
+    if declared is None or column.label:
+        return column
+    return column.model_copy(update={"label": declared.label, "description": declared.description})
 
 
 def find_problems(document: Mapping[str, Any], family: model.Family) -> list[str]:

@@ -1,6 +1,16 @@
 """Family `health`: children with a two-year review, one row per child, by council of residence."""
 
-from ndl_export.tables.model import IMD, SEX, Attribute, Family, RateBlock, build_breakdowns, define_table
+from ndl_export.tables.definition import declare_tables
+from ndl_export.tables.model import (
+    IMD,
+    SEX,
+    Attribute,
+    Family,
+    RateBlock,
+    build_breakdowns,
+    define_table,
+    list_declared_attributes,
+)
 from sources.reference import code_lists
 
 POPULATION = "Children of the birth cohort with a health-visitor review at 2 to 2.5 years, by council of residence"
@@ -32,7 +42,7 @@ ASQ3_OUTCOMES = define_table(
     imd_index=code_lists.IMD_INDEX,
 )
 
-FAMILY = Family(
+_IN_CODE = Family(
     name="health",
     unit="child",
     source="hv_reviews",
@@ -41,7 +51,12 @@ FAMILY = Family(
     confidential_description=(
         "Children with a two-year review, one row each: ASQ-3 outcome of each domain, sex, deprivation."
     ),
-    attributes=(SEX, IMD, *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items())),
+    attributes=(
+        SEX,
+        IMD,
+        *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items()),
+        *list_declared_attributes("health"),
+    ),
     tables=(ASQ3_OUTCOMES,),
     counted="reviewed_children_count",
     share="children_percent",
@@ -50,3 +65,5 @@ FAMILY = Family(
     },
     weight="health",
 )
+"""The family with the tables that need code."""
+FAMILY = declare_tables(_IN_CODE)

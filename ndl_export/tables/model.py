@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from pydantic import TypeAdapter
 
-from privacy.doors.shipped import read_yaml
+from ndl_export.tables.declarations import DECLARATIONS, WrongDeclaration
 from sources.reference import read_rows
 
 COUNCIL = "council"
@@ -392,6 +392,10 @@ class Family:
         """All sources its rows are made from, the counted one first."""
         return (self.source, *self.further_sources)
 
+    def get_table(self, name: str) -> Table:
+        """Return the table with this name."""
+        return next(table for table in self.tables if table.name == name)
+
     def get_attribute(self, name: str) -> Attribute:
         """Return the attribute with this name."""
         return next(attribute for attribute in self.attributes if attribute.name == name)
@@ -442,47 +446,54 @@ MEASURES = {
     for row in read_rows(_FOLDER / "measures.csv")
 }
 """All measures, by name, in their order in a table."""
-FILTERS = {row["name"]: Filter(**row) for row in read_rows(_FOLDER / "filters.csv")}
+FILTERS = {name: Filter(name, each.label, each.description) for name, each in DECLARATIONS.filters.items()}
 """All filters, by name."""
 TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
-STATED_TABLES = read_yaml(_FOLDER / "tables.yaml")
-"""Title, description and filters of each table."""
-SYNONYMS: dict[str, dict[str, list[str]]] = read_yaml(_FOLDER / "synonyms.yaml")
-"""Other names of categories, by the label of the dimension and the category."""
+
+
+def list_declared_attributes(family: str) -> tuple[Attribute, ...]:
+    """Return the attributes that a family's file declares as codes of a column of a source."""
+    return tuple(
+        Attribute(name, each.label, (*each.codes.values(), UNKNOWN))
+        for name, each in DECLARATIONS.files[family].attributes.items()
+    )
 
 
 def define_table(name: str, family: str, population: str, blocks: Iterable[Block], **words: str) -> Table:
-    """Return the table of these blocks, with its text and filters from `tables.yaml`; `words` are put into the text.
+    """Return the table of these blocks, with its declared text and filters; `words` are put into the text.
 
-    Raises ValueError naming each file and entry that is missing.
+    Raises `WrongDeclaration` naming each file and entry that is missing.
     """
     rows = tuple(blocks)
     used = {measure for block in rows for measure in block.measures}
-    if missing := [*_find_missing(name, rows, used)]:
-        raise ValueError(f"The table {name} cannot be defined. In {_FOLDER}:\n" + "\n".join(missing))
-    stated = STATED_TABLES[name]
+    if missing := [*_find_missing(name, family, rows, used)]:
+        raise WrongDeclaration(f"The table {name} cannot be defined:\n" + "\n".join(missing))
+    declared = DECLARATIONS.tables[name]
     return Table(
         name,
-        stated["title"],
+        declared.title,
         family,
         population,
-        stated["description"].format(**words),
-        tuple(FILTERS[each] for each in stated["filters"]),
+        declared.description.format(**words),
+        tuple(FILTERS[each] for each in declared.filters),
         tuple(measure for measure in MEASURES.values() if measure.name in used),
         rows,
     )
 
 
-def _find_missing(name: str, blocks: Sequence[Block], measures: Collection[str]) -> Iterator[str]:
-    """Yield what the files of words lack for a table."""
+def _find_missing(name: str, family: str, blocks: Sequence[Block], measures: Collection[str]) -> Iterator[str]:
+    """Yield what the declarations lack for a table."""
     yield from (f"measures.csv: {each!r} is missing" for each in sorted(measures) if each not in MEASURES)
-    if name not in STATED_TABLES:
-        yield f"tables.yaml: {name!r} is missing"
+    if name not in DECLARATIONS.tables:
+        yield f"{family}.yaml: tables.{name} is missing"
         return
-    filters = set(STATED_TABLES[name]["filters"])
-    yield from (f"filters.csv: {each!r} is missing" for each in sorted(filters) if each not in FILTERS)
+    filters = set(DECLARATIONS.tables[name].filters)
+    for each in sorted(filters - FILTERS.keys()):
+        yield DECLARATIONS.describe_fault("tables", name, f"{each!r} is no filter in a section filters", "filters")
     levels: list[set[str]] = [{*(axis.filter for axis in block.axes), *block.constants} for block in blocks]
     for each in sorted(set().union(*levels) - filters):
-        yield f"tables.yaml: {name}: filters: {each!r} is missing"
+        yield DECLARATIONS.describe_fault("tables", name, f"{each!r} is missing", "filters")
     for each in sorted(filters - levels[0].intersection(*levels)):
-        yield f"tables.yaml: {name}: filters: {each!r} has no level in some block of the table"
+        yield DECLARATIONS.describe_fault(
+            "tables", name, f"{each!r} has no level in some block of the table", "filters"
+        )

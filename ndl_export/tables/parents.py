@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ndl_export.tables import model
+from ndl_export.tables.definition import declare_tables
 from sources.reference import code_lists
 
 POPULATION = "Responses to the survey of parents, by the council that ran it"
@@ -93,7 +94,7 @@ PARENT_EXPERIENCE = model.define_table(
     ),
 )
 
-FAMILY = model.Family(
+_IN_CODE = model.Family(
     name="parents",
     unit="response",
     source="parent_experience",
@@ -101,9 +102,11 @@ FAMILY = model.Family(
     population=POPULATION,
     confidential_table="responses",
     confidential_description="Responses to the survey of parents, one row each.",
-    attributes=(AGE_BAND, FUNDED, *WHO_ANSWERED, *QUESTIONS),
+    attributes=(AGE_BAND, FUNDED, *WHO_ANSWERED, *QUESTIONS, *model.list_declared_attributes("parents")),
     tables=(PARENT_EXPERIENCE,),
     counted="response_count",
     share="response_percent",
     weight="parents_by_group",
 )
+"""The family with the tables that need code."""
+FAMILY = declare_tables(_IN_CODE)

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from ndl_export.tables import model
+from ndl_export.tables.definition import declare_tables
 from ndl_export.tables.model import (
     ALL,
     FSM,
@@ -156,7 +157,7 @@ _gld_and_count = partial(_gld, part="gld_children_count")
 _linked_gld = partial(_gld, as_linked=AS_LINKED.name)
 _NO_SEN, *_EACH_SEN = model.select_each(SEN)
 _SEN_LEVELS = (_NO_SEN, Selection("All SEN provision", SEN.categories[1:3]), *_EACH_SEN)
-_SEX_AXIS, _FSM_AXIS = build_axis("sex", SEX), build_axis("fsm_eligibility", FSM)
+_SEX_AXIS = build_axis("sex", SEX)
 _TOTAL_TOPIC = {"breakdown_topic": "Total", "breakdown": "Total"}
 
 GLD_HEADLINE = _table(
@@ -199,19 +200,6 @@ EARLY_LEARNING_GOALS = _table(
 )
 
 _share = partial(model.ShareBlock, share="children_percent")
-_BANDS_AXIS = build_axis("goals_expected", GOALS_EXPECTED)
-NUMBER_OF_GOALS = _table(
-    "goals_expected",
-    blocks=[_share(axes=(_BANDS_AXIS,), base=CHILDREN.name, share_of="goals_expected", weight="goals")],
-)
-
-_ASQ3_AXIS = build_axis("asq3_outcome", ASQ3)
-READINESS_PATHWAY = _table(
-    "readiness_pathway", blocks=[_linked_gld(part="gld_children_count", axes=(_ASQ3_AXIS, _FSM_AXIS))]
-)
-
-_ENTITLEMENT_AXIS = build_axis("two_year_old_entitlement", ENTITLEMENT)
-FUNDED_ENTITLEMENT = _table("funded_entitlement", blocks=[_linked_gld(axes=(_ENTITLEMENT_AXIS, _FSM_AXIS))])
 
 
 def _list_seen_by(*services: str) -> tuple[str, ...]:
@@ -400,7 +388,7 @@ LINKAGE_QUALITY = _table(
     ),
 )
 
-FAMILY = model.Family(
+_IN_CODE = model.Family(
     name="pupil",
     unit="child",
     source="eyfsp",
@@ -416,18 +404,16 @@ FAMILY = model.Family(
         *(AGREEMENT, DIFFERENCES, CENSUS_JOIN, SHARED_NUMBER),
         *GOAL_ATTRIBUTES.values(),
         GOALS_EXPECTED,
+        *model.list_declared_attributes("pupil"),
     ),
     tables=(
         GLD_HEADLINE,
         GLD_DIFFERENCES,
         EARLY_LEARNING_GOALS,
-        NUMBER_OF_GOALS,
-        READINESS_PATHWAY,
         JOINED_DOTS,
         SEEN_BY_GROUP,
         FIRST_CONCERNS,
         HEALTH_VISITOR_REVIEWS,
-        FUNDED_ENTITLEMENT,
         LINKAGE_QUALITY,
     ),
     counted=CHILDREN.name,
@@ -477,4 +463,9 @@ FAMILY = model.Family(
             for attribute in (ASQ3, ENTITLEMENT, FIRST_CONCERN, *REVIEWS.values())
         ),
     ),
+)
+"""The family with the tables that need code."""
+FAMILY = declare_tables(_IN_CODE)
+NUMBER_OF_GOALS, READINESS_PATHWAY, FUNDED_ENTITLEMENT = map(
+    FAMILY.get_table, ("goals_expected", "readiness_pathway", "funded_entitlement")
 )

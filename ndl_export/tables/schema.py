@@ -11,11 +11,17 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ndl_export.tables.declarations import DECLARATIONS
 from ndl_export.tables.model import Measure, Table
 from privacy.doors.shipped import read_yaml
 from privacy.doors.sql import quote_text
 
-SCHEMA_VERSION = "1.0.1"
+_WITHOUT_TABLES = "1.0.1"
+"""Version of the schema by everything but the tables that were added since, as they state themselves."""
+SCHEMA_VERSION = max(
+    (_WITHOUT_TABLES, *(table.since for table in DECLARATIONS.tables.values())),
+    key=lambda version: tuple(map(int, version.split("."))),
+)
 """Semantic version of the published tables; `publish.release_diff` lists the changes that raise each part of it."""
 
 TIME_IDENTIFIER = "Academic year"

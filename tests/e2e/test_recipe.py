@@ -1,4 +1,4 @@
-"""The recipe for a new table, followed to the letter in a copy of the project, up to a charged and verified release."""
+"""The recipes for a table and a column, followed to the letter in a copy of the project, up to a verified release."""
 
 import os
 import re
@@ -17,61 +17,79 @@ pytestmark = pytest.mark.slow
 _RELEASE = """
 from pathlib import Path
 import duckdb
+from assets.linkage.children import get_derivations
 from ndl_export.bundle.verify import verify
+from ndl_export.tables.schema import SCHEMA_VERSION
 from privacy.keys import KeyRing
+from sources.contracts import CONTRACTS
 from tests.support.release.homes import make_home, make_release
 folder, councils = Path.cwd(), ["halton", "leeds"]
 home = make_home(folder / "home", 200, councils)
 report = verify(make_release(home, KeyRing.create(folder / "keys", demonstration=True), councils))
 assert report.ok, str(report)
+assert SCHEMA_VERSION == "1.1.0"
+for derivation in get_derivations("pupil").values():
+    for source, columns in derivation.made_of.items():
+        contract = CONTRACTS[source]
+        assert {*columns} <= {column.name for column in (*contract.columns, *contract.derived)}, columns
 with duckdb.connect(str(home.release / "readiness.duckdb"), read_only=True) as database:
-    print(database.execute("SELECT DISTINCT goals FROM gld_by_goals ORDER BY ALL").fetchall())
+    print(database.execute("SELECT DISTINCT %s FROM %s ORDER BY ALL").fetchall())
 """
+_ANCHORS = {
+    "sources/contracts/sources.py": ("        people.ETHNICITY,\n", '        "fsm_eligible": ("pupil.fsm",),\n'),
+    "ndl_export/tables/pupil.yaml": ("tables:\n",),
+}
+"""Lines after which the snippets of a recipe are added."""
 
 
-def _read_snippets() -> dict[str, list[str]]:
-    """Return what the recipe adds, by the file that each step names."""
+def _read_snippets(heading: str) -> dict[str, list[str]]:
+    """Return what a recipe adds, by the file that each step names."""
     recipes = (PROJECT / "docs" / "recipes.md").read_text()
-    recipe = recipes.partition("## Add a published table")[2].partition("\n## ")[0]
+    recipe = recipes.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     steps = re.split(r"\n\d\. \*\*`(.*?)`\*\*", recipe)
     blocks = [re.findall(r"(?:^ {7}.*\n)+", text, re.MULTILINE) for text in steps[2::2]]
     return {name: list(map(textwrap.dedent, found)) for name, found in zip(steps[1::2], blocks, strict=True)}
 
 
-def _insert(path: Path, anchor: str, text: str) -> None:
-    before = path.read_text()
-    assert before.count(anchor) == 1, (path, anchor)
-    path.write_text(before.replace(anchor, text))
+def _follow(root: Path, heading: str) -> int:
+    """Do what a recipe says, and return the number of files that it takes."""
+    steps = _read_snippets(heading)
+    for name, snippets in steps.items():
+        path, text = root / name, (root / name).read_text()
+        if name.endswith(".yaml"):
+            *attributes, table = snippets
+            text = text.replace("tables:\n", f"tables:\n{textwrap.indent(table, '  ')}\n", 1)
+            declared = "".join(textwrap.indent(each, "  ") for each in attributes)
+            text = f"attributes:\n{declared}\n{text}" if declared else text
+        else:
+            for anchor, added in zip(_ANCHORS[name], snippets, strict=True):
+                assert text.count(anchor) == 1, (name, anchor)
+                text = text.replace(anchor, anchor + textwrap.indent(added, " " * 8))
+        path.write_text(text)
+    return len(steps)
 
 
-def _follow(root: Path) -> None:
-    steps = {name.rpartition("/")[2]: (root / name, found) for name, found in _read_snippets().items()}
-    for name in ("tables.yaml", "filters.csv"):
-        path, (added,) = steps.pop(name)
-        path.write_text(path.read_text() + added)
-    path, (added,) = steps.pop("<family>.py")
-    path = path.with_name("pupil.py")
-    _insert(path, "FAMILY = model.Family(\n", f"{added}\nFAMILY = model.Family(\n")
-    _insert(path, "    tables=(\n", "    tables=(\n        GLD_BY_GOALS,\n")
-    path, _ = steps.pop("schema.py")
-    path.write_text(path.read_text().replace('SCHEMA_VERSION = "1.0.1"', 'SCHEMA_VERSION = "1.1.0"'))
-    path, (added,) = steps.pop("short_views.yaml")
-    path.write_text(path.read_text() + textwrap.indent(added, "  "))
-    path, (characteristic, groups) = steps.pop("names.yaml")
-    for section, added in (("characteristics", characteristic), ("groups", groups)):
-        heading = next(line for line in path.read_text().splitlines(keepends=True) if line.startswith(f"{section}:"))
-        _insert(path, heading, heading + textwrap.indent(added, "  "))
-    assert not steps
-
-
-def test_the_recipe_for_a_table_ends_in_a_charged_release(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("heading", "files", "column", "table", "category"),
+    [
+        ("Add a published table", 1, "goals_band", "gld_by_goals", "0 to 4"),
+        ("Add a source column", 2, "young_carer", "gld_by_young_carer", "Not a young carer"),
+    ],
+)
+def test_a_recipe_ends_in_a_charged_release(
+    tmp_path: Path, heading: str, files: int, column: str, table: str, category: str
+) -> None:
     for name in ("assets", "ndl_export", "pipelines", "privacy", "sources", "tests"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
-    _follow(tmp_path)
+    assert _follow(tmp_path, heading) == files
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", _RELEASE], cwd=tmp_path, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", _RELEASE % (column, table)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "0 to 4" in done.stdout
+    assert category in done.stdout

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from ndl_export.analyst_db import build
-from ndl_export.analyst_db.words import SHORT
+from ndl_export.analyst_db.words import WORDS
 from ndl_export.facts.description import DATABASE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
@@ -124,7 +124,7 @@ TERMINAL = 120
 reader = analyst.read_from("two_cohorts")
 
 
-@pytest.mark.parametrize("view", [*SHORT, *QUESTIONS])
+@pytest.mark.parametrize("view", [*WORDS.views, *QUESTIONS])
 def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection) -> None:
     """Measured on all rows at once, the widest of each column together: none is shortened, no column left out. Which
     flags occur depends on the noise, so the longest that could occur counts."""
@@ -142,14 +142,14 @@ def test_every_row_fits_a_terminal(view: str, reader: duckdb.DuckDBPyConnection)
     assert sum(widths) + 3 * len(widths) + 1 <= TERMINAL, dict(zip(columns, widths, strict=True))
 
 
-@pytest.mark.parametrize("view", SHORT)
+@pytest.mark.parametrize("view", WORDS.views)
 def test_rows_are_those_of_the_wide_table_rounded_within_their_intervals_and_told_apart(
     view: str, reader: duckdb.DuckDBPyConnection
 ) -> None:
     shown = "percent" if "percent" in reader.sql(f"FROM {view}").columns else "points"
-    figure = SHORT[view].figure
+    figure = WORDS.views[view].figure
     narrow = reader.execute(f"SELECT {shown}, count(*) FROM {view} GROUP BY ALL ORDER BY ALL").fetchall()
-    at_total = "".join(f" AND {name} = 'Total'" for name in SHORT[view].at_total)
+    at_total = "".join(f" AND {name} = 'Total'" for name in WORDS.views[view].at_total)
     wide = reader.execute(
         f"SELECT {figure}, count(*) FROM latest.{view} WHERE {figure}_flag IS DISTINCT FROM 'z'{at_total}"
         " GROUP BY ALL ORDER BY ALL"
@@ -159,7 +159,9 @@ def test_rows_are_those_of_the_wide_table_rounded_within_their_intervals_and_tol
     assert reader.execute(outside).fetchall() == [(0,)]
     decimals = f"SELECT count(*) FROM {view} WHERE round(lower, 1) <> lower OR round(upper, 1) <> upper"
     assert reader.execute(decimals).fetchall() == [(0,)]
-    keys = ", ".join(("area", "cohort", *SHORT[view].words))  # two categories with one short name would look the same
+    keys = ", ".join(
+        ("area", "cohort", *WORDS.views[view].columns)
+    )  # two categories with one short name would look the same
     assert reader.execute(f"SELECT {keys} FROM {view} GROUP BY ALL HAVING count(*) > 1").fetchall() == []
 
 

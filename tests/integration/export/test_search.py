@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ndl_export.analyst_db.words import WORDS
 from ndl_export.answers.published import open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import Index, NotPublished, Statistic
-from ndl_export.tables.model import SYNONYMS
 from tests.support import export
 
 ASKED = yaml.safe_load(Path(export.__file__).with_name("questions.yaml").read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def test_whole_questions_lead_to_the_right_measure_first(questions: Questions) -
 
 
 def test_synonyms_are_of_categories_that_are_published(questions: Questions) -> None:
-    named = {(label, category) for label, synonyms in SYNONYMS.items() for category in synonyms}
+    named = {(label, category) for label, synonyms in WORDS.synonyms.items() for category in synonyms}
     assert named <= questions.vocabulary.categories
 
 
