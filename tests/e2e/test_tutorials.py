@@ -81,6 +81,17 @@ def test_an_analyst(folder: Path) -> None:
         assert all(len(answer.fetchall()) for answer in answers)
 
 
+def test_somebody_who_follows_a_figure_through_the_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    page = "../where-a-figure-comes-from.md"
+    with duckdb.connect() as database:
+        rows = [database.execute(query).fetchall() for query in filter(str.strip, shown("sql", page).split(";"))]
+    assert all(each for each in rows if each is not rows[-2]), "all but ATTACH have rows"
+    files = re.findall(r"^\| \d \| `(.*?)` \|", (TUTORIALS / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(files) == 9
+    assert all((PROJECT / name).is_file() for name in files)
+
+
 def test_an_analyst_whose_programs_ask(folder: Path) -> None:
     said = typed(folder, "asking.md")
     assert '"area_name":"Leeds"' in said
