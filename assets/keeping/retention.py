@@ -19,7 +19,8 @@ from assets.home.retention_policy import Retention, get_retention
 from assets.intake import deliveries
 from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.suppressions import read_objection
-from assets.keeping.forgetting import Forgotten, find_in_no_table, forget
+from assets.keeping.finding import Forgotten, find_in_no_table
+from assets.keeping.forgetting import forget
 from privacy.doors.regular import destroy, is_link_out
 from privacy.keys import KeyRing
 from sources.contracts import CONTRACTS

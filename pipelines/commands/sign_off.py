@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from assets.home.paths import CohortStore, Home
 from assets.home.signers import open_signature_log
-from assets.release import decision_sheet, fix_release, holds, sign_off
+from assets.release import decision_sheet, fix_release, hold_rules, holds, requests_to_sign, sign_off
 from assets.release.release import CohortRelease
 from pipelines.commands import console, options
 from pipelines.commands.console import Ending, answer, is_json_wanted, show_progress, stop
@@ -112,7 +112,7 @@ def approve(
     store, again = home.get_cohort(cohort.code if cohort else ""), ""
     with show_progress("Decision sheet"):
         if people:
-            request = sign_off.build_people_request(home)
+            request = requests_to_sign.build_people_request(home)
         elif cohort is None:
             stop("name the cohort: --cohort 202425", Ending.USAGE)
         else:
@@ -253,7 +253,7 @@ def _accept(
 def _build_facts(state: holds.State, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
 
-    def build_fact(hold: holds.Hold) -> dict[str, str]:
+    def build_fact(hold: hold_rules.Hold) -> dict[str, str]:
         return {name: getattr(hold, name) for name in ("name", "cause", "council", "source", "sentence")}
 
     return {

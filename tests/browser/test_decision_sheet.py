@@ -10,7 +10,7 @@ from assets.release import fix_release
 from assets.release.decision_sheet import write_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.release import CohortRelease, Release
-from assets.release.sign_off import build_measurement_request
+from assets.release.requests_to_sign import build_measurement_request
 from sources.contracts.extract_rules import FAR_FROM_EXPECTED
 from tests.browser.test_site import LARGE_PHONE, NARROWEST, check_apart
 from tests.support.browser import IN_A_BROWSER, start_browser

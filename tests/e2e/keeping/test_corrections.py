@@ -17,7 +17,8 @@ import pytest
 from assets.home import home_lock
 from assets.home.errors import Refused
 from assets.home.paths import Home
-from assets.keeping.forgetting import find_rows_by_pseudonym, forget
+from assets.keeping.finding import find_rows_by_pseudonym
+from assets.keeping.forgetting import forget
 from assets.linkage.assets import CONFIDENTIAL, LINKS
 from assets.linkage.children import build_confidential_tables
 from assets.linkage.inputs import find_changes_since_linkage, hash_program, list_extract_paths, read_linked_extracts

@@ -13,7 +13,8 @@ from assets.home.errors import Refused
 from assets.home.home_lock import InUse, block_removals, lock_home
 from assets.home.processing_log import read_entries, verify
 from assets.intake import deliveries
-from assets.keeping.forgetting import find_rows, find_rows_by_pseudonym, forget
+from assets.keeping.finding import find_rows, find_rows_by_pseudonym
+from assets.keeping.forgetting import forget
 from assets.linkage.inputs import read_linked_extracts
 from assets.linkage.link import link_cohort
 from pipelines.definitions import build_definitions

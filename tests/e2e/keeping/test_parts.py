@@ -19,7 +19,8 @@ from assets.home.retention_policy import get_retention
 from assets.intake import deliveries
 from assets.intake.ingest import Intake
 from assets.intake.parts import PartStore, SortedFiles
-from assets.keeping.forgetting import Forgotten, find_rows, forget
+from assets.keeping.finding import Forgotten, find_rows
+from assets.keeping.forgetting import forget
 from assets.keeping.retention import expire, find_shreddable, shred_taken
 from assets.keeping.withdrawing import withdraw
 from assets.linkage.link import link_cohort

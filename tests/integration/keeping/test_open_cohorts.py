@@ -11,7 +11,8 @@ from assets.home.processing_log import Processing, verify
 from assets.home.retention_policy import get_retention
 from assets.intake.deliveries import ExtractQuality
 from assets.intake.suppressions import read_objections
-from assets.keeping.forgetting import Forgotten, find_rows, find_rows_by_pseudonym, forget
+from assets.keeping.finding import Forgotten, find_rows, find_rows_by_pseudonym
+from assets.keeping.forgetting import forget
 from assets.keeping.retention import expire, find_due_items
 from assets.linkage.link import link_cohort
 from privacy.keys import KeyRing

@@ -14,7 +14,7 @@ from assets.release.measure import measure_release
 from assets.release.published_charges import explain_unconfirmed_ledger
 from assets.release.record import CohortRecord
 from assets.release.release import CohortRelease, Release
-from assets.release.sign_off import build_measurement_request
+from assets.release.requests_to_sign import build_measurement_request
 from ndl_export.facts.release_facts import InvalidVersion
 from pipelines.reports.doctor import State, examine
 from privacy.keys import KeyRing

@@ -18,12 +18,13 @@ from assets.intake.quality_report.profile import ColumnProfile, Profile
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
 from assets.linkage.population_overlap import SAMPLE, _estimate_shared, read_overlaps
-from assets.release import fix_release, holds
+from assets.release import fix_release, hold_rules, holds
 from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions
 from assets.release.measure import measure_release
 from assets.release.release import CohortRelease, Release
-from assets.release.sign_off import WaitsForAcceptance, build_measurement_request
+from assets.release.requests_to_sign import build_measurement_request
+from assets.release.sign_off import WaitsForAcceptance
 from privacy.keys import KeyRing
 from privacy.release.approval import MayNotSign, WaitsForApproval
 from sources.contracts import CONTRACTS
@@ -64,7 +65,7 @@ def put_wirral(home: Home, rows: int = 1954, mac: str = "a") -> None:
 
 
 def names(home: Home, cohort: str = COHORT) -> list[str]:
-    return [hold.name for hold in holds.iter_holds(home.get_cohort(cohort))]
+    return [hold.name for hold in hold_rules.iter_holds(home.get_cohort(cohort))]
 
 
 def open_holds(home: Home) -> list[str]:
@@ -136,13 +137,13 @@ def test_other_reviews_than_the_council_file_says_hold_a_release(
     councils.mkdir()
     monkeypatch.setenv("READINESS_COUNCILS", str(councils))
 
-    def put_reviews(stated: str, *numbers: int) -> list[holds.Hold]:
+    def put_reviews(stated: str, *numbers: int) -> list[hold_rules.Hold]:
         sources = f"{{hv_reviews: {{reviews: [{stated}]}}}}" if stated else "{}"
         (councils / "leeds.yaml").write_text(f"council: leeds\nsources: {sources}\n")
         profile = ColumnProfile(sum(numbers), dict(zip(REVIEW_CODES, numbers, strict=True)))
         quality = build_quality("leeds", "hv_reviews", sum(numbers))
         note_taken(home, replace(quality, profile=Profile(sum(numbers), {"review": profile}, {})))
-        return [hold for hold in holds.iter_holds(home.get_cohort(COHORT)) if "reviews" in hold.cause]
+        return [hold for hold in hold_rules.iter_holds(home.get_cohort(COHORT)) if "reviews" in hold.cause]
 
     after_birth = "NBV, 6-8W, 12M, 2-2.5Y"
     assert put_reviews(after_birth, 19, 900, 900, 20, 2000) == []
@@ -319,13 +320,13 @@ def test_what_lies_in_landing_and_nobody_reads(home: Home, tmp_path: Path) -> No
     folder.mkdir(parents=True)
     (folder / "Reviews of Amelia Thornton.dat").write_text("x")
     note_landing(home, landing)
-    (hold,) = holds.iter_holds(home.get_cohort(COHORT))
+    (hold,) = hold_rules.iter_holds(home.get_cohort(COHORT))
     assert hold.name == "halton/hv_reviews/not-read"
     assert "1 file of halton/hv_reviews is not read" in hold.sentence
     assert "Thornton" not in home.landing_seen.read_text() + hold.sentence
     (folder / "Reviews of Amelia Thornton.dat").write_text("another")
     note_landing(home, landing)
-    (other,) = holds.iter_holds(home.get_cohort(COHORT))
+    (other,) = hold_rules.iter_holds(home.get_cohort(COHORT))
     assert (other.name, other.about != hold.about) == (hold.name, True)
     (folder / "Reviews of Amelia Thornton.dat").unlink()
     note_landing(home, landing)
@@ -426,13 +427,13 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
             put(home, council, source, 1000)
     put(home, "leeds", "eyfsp", 250, "b", FAR_FROM_EXPECTED.id, FAR_FROM_LAST.id, expected=1000, last=1000)
     note_compared(home, 0.25, "b", "leeds/eyfsp")
-    (hold,) = holds.iter_holds(store)
+    (hold,) = hold_rules.iter_holds(store)
     assert hold.name == "leeds/eyfsp/rows-far-from-expected"
     assert "of the rows that are expected" in hold.sentence
     assert "about 20% of the rows of the last delivery" in hold.sentence
     assert hold.numbers.endswith("250 of about 1,000 children last time")
     note_compared(home, 0.05, "b", "leeds/eyfsp")
-    (other,) = holds.iter_holds(store)
+    (other,) = hold_rules.iter_holds(store)
     assert other.name == "leeds/eyfsp/other-children-than-before"
     note_compared(home, 0.25, "b", "leeds/eyfsp")
     sent = dict.fromkeys(CONTRACTS, COUNCILS) | {"hv_reviews": COUNCILS[1:]}
@@ -441,7 +442,7 @@ def test_one_cause_is_one_hold(home: Home, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "reviews.dat").write_text("x")
     note_landing(home, tmp_path / "landing")
-    (missing, _) = sorted(holds.iter_holds(store), key=lambda each: each.name)
+    (missing, _) = sorted(hold_rules.iter_holds(store), key=lambda each: each.name)
     assert missing.name == "halton/hv_reviews/not-read"
     assert "not in" in missing.sentence
 

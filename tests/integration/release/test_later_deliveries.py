@@ -12,7 +12,7 @@ import pytest
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import decision_sheet, fix_release, measure, sign_off
+from assets.release import decision_sheet, fix_release, measure, requests_to_sign
 from assets.release.fix_release import ReleaseOptions, describe_later_deliveries
 from assets.release.release import CohortRelease, Release
 from ndl_export.facts.bundle_reader import read_contents
@@ -62,7 +62,7 @@ def test_a_charged_release_is_signed_and_published_after_a_correction_and_a_new_
     drawn, charged = _measure(home, keys), list_charges(home)
     with pytest.raises(WaitsForApproval):
         measure.publish_bundle(CohortRelease(store, VERSION), keys)
-    request = sign_off.build_publication_request(Release(home, VERSION))
+    request = requests_to_sign.build_publication_request(Release(home, VERSION))
     page = decision_sheet.render_sheet(home, request)
     _deliver(home, "2", WITH_NEWCOMER)
     assert decision_sheet.render_sheet(home, request) == page

@@ -11,7 +11,7 @@ import pytest
 
 from assets.home.errors import Refused
 from assets.home.paths import Home
-from assets.release import decision_sheet, measure, sign_off, tabulate
+from assets.release import decision_sheet, measure, requests_to_sign, tabulate
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.rehearsal import NotReleasable
 from assets.release.release import CohortRelease, Release
@@ -265,7 +265,7 @@ def test_nothing_confidential_decides_what_is_asked_begun_or_signed(
         fix_release(
             CohortRelease(home.get_cohort(COHORT), SUPPLEMENT), COUNCILS, ReleaseOptions(reuse=True, requests=names)
         )
-        sheet = decision_sheet.render_sheet(home, sign_off.build_measurement_request(Release(home, SUPPLEMENT)))
+        sheet = decision_sheet.render_sheet(home, requests_to_sign.build_measurement_request(Release(home, SUPPLEMENT)))
         plans = [
             home.get_cohort(COHORT).get_request_plan_path(SUPPLEMENT, family).read_bytes()
             for family in ("pupil", "parents")

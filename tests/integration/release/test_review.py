@@ -16,7 +16,7 @@ from assets.release.decision_sheet import render_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
 from assets.release.measure import measure_release
 from assets.release.release import CohortRelease, Release
-from assets.release.sign_off import build_measurement_request
+from assets.release.requests_to_sign import build_measurement_request
 from assets.release.tabulate import Differing, MeasuredRelease, find_differing_tables, read_measured_release, tabulate
 from ndl_export.bundle.verify import verify
 from privacy.doors import files

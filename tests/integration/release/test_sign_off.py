@@ -14,7 +14,7 @@ from click.testing import Result
 
 from assets.home.paths import Home
 from assets.linkage.inputs import Extract, LinkageRecord, write_record
-from assets.release import decision_sheet, fix_release, planning, sign_off
+from assets.release import decision_sheet, fix_release, planning, requests_to_sign, sign_off
 from assets.release.measure import measure_release, publish_bundle
 from assets.release.release import CohortRelease, Release
 from ndl_export.bundle import make, release_directory
@@ -296,7 +296,7 @@ def test_the_sheet_is_what_is_signed_and_tells_no_count(home: Home, keys: KeyRin
     shown = approve(home, ANNA).output
     sheet = home.get_decision_sheet_path(VERSION, "measurement")
     assert canonical.compute_sha256(sheet.read_bytes()) in shown
-    request = sign_off.build_measurement_request(Release(home, VERSION))
+    request = requests_to_sign.build_measurement_request(Release(home, VERSION))
     assert decision_sheet.render_sheet(home, request) == sheet.read_text()
     (line,) = (line for line in home.open_ledger().sign_offs() if '"kind":"approval"' in line.content)
     assert canonical.compute_sha256(sheet.read_bytes()) in line.content

@@ -12,7 +12,7 @@ import pytest
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.intake.ingest import Intake
-from assets.keeping.forgetting import Forgotten, find_rows
+from assets.keeping.finding import Forgotten, find_rows
 from assets.linkage.row_numbers import RowNumbers
 from assets.release.fix_release import ReleaseOptions
 from pipelines.run import run_cohort

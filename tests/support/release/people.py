@@ -17,12 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.release.decision_sheet import write_decision_sheet
 from assets.release.release import Release
-from assets.release.sign_off import (
-    build_people_request,
-    build_publication_request,
-    build_withdrawal_request,
-    sign_request,
-)
+from assets.release.requests_to_sign import build_people_request, build_publication_request, build_withdrawal_request
+from assets.release.sign_off import sign_request
 from privacy.release.policy import DEFAULT_PATH, Person, SignOff, format_public_key, load_policy
 from privacy.release.signature_log import SignatureLog
 from privacy.release.signed_lines import Request, hash_text_page
