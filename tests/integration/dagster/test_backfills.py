@@ -86,7 +86,7 @@ def test_a_release_that_waits_says_so_in_its_log_its_tags_and_its_asset(
     asked = []
 
     def wait(*given: Any) -> None:
-        asked.append(given[2])
+        asked.append(given[0].version)
         raise WaitsForApproval("release needs the signature of 1 person. To sign, run: readiness approve --home here")
 
     monkeypatch.setattr(release_assets, "measure_release", wait)
