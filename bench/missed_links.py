@@ -34,7 +34,7 @@ from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import Moments, Remembered, compute_published_counts, compute_published_ratios
 from privacy.keys import KeyRing
 from privacy.linkage import missed
-from privacy.linkage.agreement import Agreement
+from privacy.linkage.agreement import RecordAgreement
 from privacy.linkage.cells import CELLS, JOINS, KIND_OF, NEAR as NEAR_CELLS, NUMBERED
 from privacy.linkage.link import link
 from privacy.linkage.missed import RATES
@@ -211,7 +211,7 @@ def _count_wider(linked: Linked) -> tuple[int, int]:
 
 
 def link_frames(frames: Frames) -> Linked:
-    agreement, pairs = Agreement(), ReviewPairs()
+    agreement, pairs = RecordAgreement(), ReviewPairs()
     with tempfile.TemporaryDirectory() as folder:
         keys = KeyRing.create(Path(folder) / "keys")
         result = link(tokenise_frames(frames, keys), children=len(frames[_PUPILS]), watchers=(agreement, pairs))

@@ -31,9 +31,9 @@ from ndl_export.tables import FAMILIES
 from privacy.doors.database import open_in_memory
 from privacy.doors.sql import quote_parquet, quote_text
 from privacy.keys import LINKAGE, KeyRing
-from privacy.linkage.agreement import Agreement
+from privacy.linkage.agreement import RecordAgreement
 from privacy.linkage.link import LinkResult, link
-from privacy.linkage.report import Report
+from privacy.linkage.report import LinkageReport
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
@@ -101,7 +101,7 @@ def measure_needed(home: Path, keys: Path, cohort: str, sources: Sequence[str], 
     """Link this many copies in the current process, which must be fresh."""
     copies = Copies(Home(home), KeyRing.load(keys, LINKAGE), cohort, sources, number)
     children = len(copies.count_times()) * sum_published_children(copies.list_councils())
-    report, agreement = Report(), Agreement()
+    report, agreement = LinkageReport(), RecordAgreement()
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "weighed.parquet"
         with StoredPairs(copies.home.get_cohort(cohort), kept, copies.keys, {"copies": f"{number:g}"}) as cache:
@@ -117,7 +117,7 @@ def _measure_peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 
-def _write_tables(copies: Copies, result: LinkResult, agreement: Agreement, scratch: Path) -> None:
+def _write_tables(copies: Copies, result: LinkResult, agreement: RecordAgreement, scratch: Path) -> None:
     """Write the confidential tables of all copies into `scratch`."""
     links, agrees = scratch / "links.parquet", scratch / "agreement.parquet"
     pq.write_table(result.links, links, compression="zstd")

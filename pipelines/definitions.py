@@ -75,7 +75,7 @@ _PROGRESS = dg.LoggerDefinition(
 )
 
 
-class Part(StrEnum):
+class CodeLocation(StrEnum):
     """The parts of the definitions that a code location can contain."""
 
     ALL = "all"
@@ -91,11 +91,13 @@ class OpenedInstallation(Installation):
         return open_home(super().home_folder, self.keys)
 
 
-def build_definitions(installation: Installation | None = None, part: Part = Part.ALL) -> dg.Definitions:
+def build_definitions(
+    installation: Installation | None = None, part: CodeLocation = CodeLocation.ALL
+) -> dg.Definitions:
     """Return the definitions, or a part of them, for one installation; tests and commands pass their own."""
     fixed = installation or Installation.build()
     opening = OpenedInstallation(fixed.landing, fixed.home, fixed.keys, fixed.agreements)
-    has_intake, has_release = part is not Part.RELEASE, part is not Part.RESTRICTED
+    has_intake, has_release = part is not CodeLocation.RELEASE, part is not CodeLocation.RESTRICTED
     assets, all_jobs, schedules, sensors = list[Any](), list[Any](), list[Any](), list[Any]()
     if has_intake:
         assets += [postcode_directory, *landed_extracts, pseudonymised_extracts, links, confidential_tables]
@@ -134,12 +136,12 @@ defs = build_definitions()
 
 def restricted() -> dg.Definitions:
     """Return the code location of intake, linkage and retention. Its key set needs no signing key."""
-    return build_definitions(part=Part.RESTRICTED)
+    return build_definitions(part=CodeLocation.RESTRICTED)
 
 
 def release() -> dg.Definitions:
     """Return the code location of measurement and publication. Its key set is `input-mac.key` and `signing.pem`."""
-    return build_definitions(part=Part.RELEASE)
+    return build_definitions(part=CodeLocation.RELEASE)
 
 
 class Jobs:

@@ -17,7 +17,7 @@ from assets.release.published_charges import check_known
 from assets.release.release import Release
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts.directory_files import TIME_OF_DAY, Announced, read_calendar
-from ndl_export.publish.upload import Published, publish
+from ndl_export.publish.upload import Upload, publish
 from privacy.doors import clock
 from privacy.doors.environment import get_settings
 
@@ -52,7 +52,7 @@ def check_may_be_published(version: str, now: dt.datetime) -> None:
         )
 
 
-def publish_release(home: Home, version: str, url: str, signer: Path | None, tell: Callable[[str], None]) -> Published:
+def publish_release(home: Home, version: str, url: str, signer: Path | None, tell: Callable[[str], None]) -> Upload:
     """Publish a release that is due and approved, after checking that the bundle is the one that people signed.
 
     Raises `NotPublished`, and the errors of `check_to_be_sent` and `upload.publish`.

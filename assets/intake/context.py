@@ -51,7 +51,7 @@ BYTES_TOGETHER = 4 << 20
 """Most bytes of files in one group of several extracts (4 MiB), because a group's rows are held in memory."""
 
 R = TypeVar("R")
-Wanted: TypeAlias = stream_extract.Untokenised | Uncounted | ValidationRequest
+Wanted: TypeAlias = stream_extract.PayloadOnly | Uncounted | ValidationRequest
 Steps: TypeAlias = Generator[Wanted, Any, R]
 """Generator of one extract's steps: yields requests, and receives rows with tokens, counts or findings."""
 Answer: TypeAlias = Callable[[Sequence[Any]], Sequence[Any]]
@@ -74,7 +74,7 @@ class Delivery:
     contract: SourceContract
     sender_mac: str
     mac: str
-    manifest: tokens_file.Manifest | None
+    manifest: tokens_file.TokensManifest | None
     made_under: dict[str, Any]
     arrived: int = 0
     extract: OpenExtract | None = None
@@ -160,7 +160,7 @@ class IntakeContext:
 
     def stage(
         self, delivery: Delivery, parts: Mapping[str, int] | None, open_extract: Callable[[], OpenExtract], folder: Path
-    ) -> Generator[stream_extract.Untokenised, pa.Table, tuple[findings.Staged, split_writer.SplitWriter, HeldBack]]:
+    ) -> Generator[stream_extract.PayloadOnly, pa.Table, tuple[findings.Staged, split_writer.SplitWriter, HeldBack]]:
         """Write payload, tokens and quarantine to `folder`, without rows that were removed or objected to.
 
         `parts` are the numbers, by MAC, of parts that are read together, whose marks are written too. Raises
@@ -188,7 +188,7 @@ class IntakeContext:
     def run(self, jobs: Iterable[tuple[int, Steps[R]]]) -> Iterator[R]:
         """Process extracts concurrently and yield their outcomes in order: see `run_batches`."""
 
-        def tokenise(wanted: Sequence[stream_extract.Untokenised]) -> Sequence[pa.Table]:
+        def tokenise(wanted: Sequence[stream_extract.PayloadOnly]) -> Sequence[pa.Table]:
             with self.acquire_tools() as tools:
                 return stream_extract.tokenise(tools, wanted)
 
@@ -196,7 +196,7 @@ class IntakeContext:
             with self.acquire_tools() as tools:
                 return count(tools.con, wanted)
 
-        return run_batches(jobs, {stream_extract.Untokenised: tokenise, Uncounted: count_all}, judge_in_worker)
+        return run_batches(jobs, {stream_extract.PayloadOnly: tokenise, Uncounted: count_all}, judge_in_worker)
 
     @contextmanager
     def acquire_tools(self) -> Iterator[stream_extract.Tools]:

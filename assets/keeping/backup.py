@@ -57,7 +57,7 @@ Part = Literal["records", "keys"]
 
 
 @dataclass(frozen=True)
-class Manifest:
+class BackupManifest:
     """Description of a backup. `made_at` is ISO 8601 in UTC.
 
     `epoch` is the number of the key set, `installation` the fingerprint of the key that every key set keeps, and
@@ -85,7 +85,7 @@ class Manifest:
 class Archive:
     """A backup that was read: its manifest and its files by name. `mac` is not yet checked against keys."""
 
-    manifest: Manifest
+    manifest: BackupManifest
     files: dict[str, bytes]
     mac: str
 
@@ -145,7 +145,7 @@ def read_archive(place: Path, identities: Sequence[Any], part: Part) -> Archive:
                     raise ValueError
                 found[member.name] = source.read()
         document, mac = found.pop(MANIFEST), found.pop(MAC).decode("ascii")
-        manifest = Manifest(**json.loads(document))
+        manifest = BackupManifest(**json.loads(document))
         damaged = [name for name, content in found.items() if manifest.files[name] != compute_sha256(content)]
         complete = len(found) == len(manifest.files) and document == manifest.encode_json()
     except (tarfile.TarError, KeyError, ValueError, TypeError):
@@ -221,7 +221,7 @@ def _pack_backup(part: Part, keys: KeyRing, contents: dict[str, bytes]) -> bytes
     now = clock.format_now()
     installation = keys.fingerprints["input-mac"]
     hashes = {name: compute_sha256(content) for name, content in contents.items()}
-    document = Manifest(FORMAT, part, now, get_software_version(), keys.epoch, installation, hashes).encode_json()
+    document = BackupManifest(FORMAT, part, now, get_software_version(), keys.epoch, installation, hashes).encode_json()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
         # the manifest and its MAC end the archive, so that one that was cut short lacks them

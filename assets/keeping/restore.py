@@ -36,7 +36,7 @@ ANY_HOLDER = Holder(("input-mac",), remedy=FROM_BACKUP)
 class Restored:
     """Result, or preview, of a restore, in sentences. While something is `lacking`, nothing can be charged."""
 
-    manifest: backup.Manifest
+    manifest: backup.BackupManifest
     done: list[str] = field(default_factory=list)
     to_do: list[str] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
@@ -140,7 +140,7 @@ def restore_records(
     return found
 
 
-def _check_epoch(manifest: backup.Manifest, home: Home, keys: KeyRing) -> None:
+def _check_epoch(manifest: backup.BackupManifest, home: Home, keys: KeyRing) -> None:
     epoch = backup.find_latest_epoch(home)
     if epoch and epoch < keys.epoch:
         raise Refused(

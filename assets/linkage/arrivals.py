@@ -38,7 +38,7 @@ from sources.reference.cohorts import Cohort, list_open_cohorts
 from sources.reference.places import get_place
 
 
-class State(StrEnum):
+class ArrivalState(StrEnum):
     """State of the latest delivery of a source."""
 
     TAKEN = "taken"
@@ -59,7 +59,7 @@ class Arrival:
 
     council: str
     source: str
-    state: State
+    state: ArrivalState
     since: dt.date
     in_since: dt.date | None = None
     rows: str | None = None
@@ -82,12 +82,14 @@ def list_arrivals(landing: Path, home: Home, cohort: Cohort, councils: Iterable[
 
 def describe_absent_sources(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every source that was due but is not in: `Halton: no EYFS Profile since 31 July 2025`."""
-    return [_describe_lack(entry, named=True) for entry in found if not entry.is_in and entry.state != State.NOT_DUE]
+    return [
+        _describe_lack(entry, named=True) for entry in found if not entry.is_in and entry.state != ArrivalState.NOT_DUE
+    ]
 
 
 def describe_waiting_deliveries(found: Sequence[Arrival]) -> list[str]:
     """Return a sentence for every newer delivery that has not replaced the one in use."""
-    return [_describe_lack(entry, named=True) for entry in found if entry.is_in and entry.state != State.TAKEN]
+    return [_describe_lack(entry, named=True) for entry in found if entry.is_in and entry.state != ArrivalState.TAKEN]
 
 
 @dataclass(frozen=True)
@@ -129,8 +131,8 @@ _LANDING_SEEN = TypeAdapter(LandingSeen)
 
 def explain_arrivals(found: Sequence[Arrival], cohort: Cohort) -> str:
     """Explain in a sentence or two what the arrivals mean for a release of the cohort."""
-    landed = [entry for entry in found if entry.state is State.LANDED]
-    lacking = [entry for entry in found if not entry.is_in and entry.state is not State.LANDED]
+    landed = [entry for entry in found if entry.state is ArrivalState.LANDED]
+    lacking = [entry for entry in found if not entry.is_in and entry.state is not ArrivalState.LANDED]
     needed = [entry for entry in lacking if entry.source == PROFILE]
     others = [entry for entry in lacking if entry.source != PROFILE]
     sentences = []
@@ -156,18 +158,18 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         landed = None
     store = home.get_extract(source, cohort.code, council)
     taken, stopped = deliveries.read_current(store), deliveries.read_stopped(store)
-    state, since, why = State.MISSING, CONTRACTS[source].get_due_day(cohort), ""
+    state, since, why = ArrivalState.MISSING, CONTRACTS[source].get_due_day(cohort), ""
     if stopped_now:
-        state, since, why = State.STOPPED, today, stopped_now
+        state, since, why = ArrivalState.STOPPED, today, stopped_now
     # Checked before the last stop: a file that arrived after it is waiting, and the stop is about an earlier file.
     elif landed and _is_newer(home, landed, taken, stopped):
-        state, since = State.LANDED, _find_last_change(landed.paths).date()
+        state, since = ArrivalState.LANDED, _find_last_change(landed.paths).date()
     elif stopped:
-        state, since, why = State.STOPPED, _parse_date(stopped.stopped_at), stopped.sentence
+        state, since, why = ArrivalState.STOPPED, _parse_date(stopped.stopped_at), stopped.sentence
     elif taken:
-        state, since = State.TAKEN, _parse_date(taken.taken_at)
+        state, since = ArrivalState.TAKEN, _parse_date(taken.taken_at)
     elif since >= today:
-        state = State.NOT_DUE
+        state = ArrivalState.NOT_DUE
     return Arrival(
         council,
         source,
@@ -208,7 +210,7 @@ def _parse_date(time: str) -> dt.date:
 
 def _describe_lack(entry: Arrival, *, named: bool = False) -> str:
     title, since = SOURCES[entry.source].title, format_day(entry.since.isoformat())
-    lack = {State.NOT_DUE: f"no {title}, due on {since}", State.MISSING: f"no {title} since {since}"}
+    lack = {ArrivalState.NOT_DUE: f"no {title}, due on {since}", ArrivalState.MISSING: f"no {title} since {since}"}
     council = f"{get_place(entry.council).la_name}: " if named else ""
     return council + lack.get(entry.state, f"{title} {entry.state} since {since}")
 
@@ -233,7 +235,7 @@ class Progress(StrEnum):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ExpectedRecord:
     """One expected record of a cohort in one council.
 
     `since` is the day on which the first record will be due, if none is yet; the day from which a late one was due; or
@@ -248,7 +250,7 @@ class Entry:
     since: dt.date
 
 
-def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
+def build_timeline(landing: Path, home: Home, on: dt.date) -> list[ExpectedRecord]:
     """Return the expected records of every open cohort on a day, by council, cohort and then age.
 
     A source is not expected from a council that has no folder for it and has never sent it.
@@ -263,7 +265,7 @@ def build_timeline(landing: Path, home: Home, on: dt.date) -> list[Entry]:
         for cohort, (source, record) in product(cohorts, _BY_AGE):
             if source in sent or (landing / council / source).is_dir():
                 progress, since = judge(record, current[cohort, source], cohort, on)
-                found.append(Entry(council, cohort.code, source, record.title, progress, since))
+                found.append(ExpectedRecord(council, cohort.code, source, record.title, progress, since))
     return found
 
 

@@ -232,7 +232,7 @@ def build_confidential_tables(
 ) -> None:
     """Write a cohort's confidential table of each family in `out` (family -> Parquet file), sorted by council and key.
 
-    `agreement` holds how well each child's records agree, from `privacy.linkage.agreement.Agreement.count_children`.
+    `agreement` holds how well each child's records agree (`RecordAgreement.count_children`).
     `extracts` maps each source to its pseudonymised files. Children without an EYFS Profile are left out of the pupil
     table. Duplicate rows of a child are resolved here, immediately before counting, so that each child counts once.
     """

@@ -34,9 +34,9 @@ from privacy import normalise, pseudonyms
 from privacy.doors.database import get_memory_gib
 from privacy.doors.files import promote, promote_all
 from privacy.keys import LINKED_UNDER, KeyRing
-from privacy.linkage.agreement import Agreement
+from privacy.linkage.agreement import RecordAgreement
 from privacy.linkage.link import LinkResult, Watcher, link
-from privacy.linkage.report import Report
+from privacy.linkage.report import LinkageReport
 from privacy.row_keys import ROW_KEY
 from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
@@ -69,7 +69,7 @@ def link_cohort(store: CohortStore, councils: Sequence[str], keys: KeyRing) -> N
     check_suffices(chain.from_iterable(linked.values()))
     # Logged before any token is opened, so that an interrupted linkage is logged too.
     record(store.home, Processing.LINKAGE, cohort=store.cohort)
-    report, agreement = Report(), Agreement()
+    report, agreement = LinkageReport(), RecordAgreement()
     result = _link_reusing_pairs(store, children, keys, linked, [report, agreement])
     record_overlaps(store, keys, sent)
     with store.home.open_staging() as staging:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ndl_export.pages import kit
 from ndl_export.pages.charts import Scale
 from ndl_export.pages.number_format import capitalise
-from ndl_export.tables import Attribute, model, pupil
+from ndl_export.tables import TableAttribute, model, pupil
 from ndl_export.tables.model import Table
 from privacy.doors.counts import EXACT_BELOW, describe_count, find_least_count, round_share
 from privacy.doors.database import open_in_memory
@@ -72,7 +72,7 @@ def estimate_missed_links(children: Path) -> Facts:
     """
     with open_in_memory() as con:
 
-        def count(attribute: Attribute, by: str | None = None) -> NDArray[np.float64]:
+        def count(attribute: TableAttribute, by: str | None = None) -> NDArray[np.float64]:
             """Return the children by category, or by category of `by` (in order of the alphabet) and category."""
             sql = f"SELECT {by}, {attribute.name}, count(*) FROM {quote_parquet(children)} GROUP BY ALL"
             counts = {(group, category): float(n) for group, category, n in con.sql(sql).fetchall()}
@@ -142,7 +142,7 @@ WEIGHTED_BY = {
 """Each weighting, and the columns whose categories are its groups."""
 
 
-_TABLES: tuple[tuple[Table, Attribute, dict[str, str], str], ...] = (
+_TABLES: tuple[tuple[Table, TableAttribute, dict[str, str], str], ...] = (
     (pupil.READINESS_PATHWAY, pupil.ASQ3, {category: category for category in pupil.LINKED}, LINKED_TO["review"]),
     (
         pupil.FUNDED_ENTITLEMENT,

@@ -38,7 +38,7 @@ from sources.contracts import CONTRACTS, Severity
 from sources.extract.table import SOURCE_ROW
 
 
-class Row(NamedTuple):
+class NumberedRow(NamedTuple):
     """A row of an extract."""
 
     source: str
@@ -52,11 +52,11 @@ class RowNumbers:
     def __init__(self, store: CohortStore, keys: KeyRing) -> None:
         self._of = cache(lambda source, council: derive_row_keys(store.get_extract(source, council), keys))
 
-    def find_row(self, source: str, council: str, number: int) -> Row:
+    def find_row(self, source: str, council: str, number: int) -> NumberedRow:
         """Return the row with this number."""
-        return Row(source, council, int(self._of(source, council).derive_keys(np.array([number]))[0]))
+        return NumberedRow(source, council, int(self._of(source, council).derive_keys(np.array([number]))[0]))
 
-    def name(self, row: Row) -> str:
+    def name(self, row: NumberedRow) -> str:
         """Return `SOURCE/COUNCIL/ROW`, where ROW is a number or `PART:ROW`."""
         (number,) = self._of(row.source, row.council).find_rows(np.array([row.row_key], np.uint64))
         return f"{row.source}/{row.council}/{format_row_number(int(number))}"
@@ -169,7 +169,7 @@ def explain_link(store: CohortStore, first: NamedRow, second: NamedRow, keys: Ke
     return facts
 
 
-def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> Row:
+def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers: RowNumbers) -> NumberedRow:
     """Return a linked row. Raises `Refused`, with the reason as far as it is known, if the row is not linked."""
     extract = f"{row.council}/{row.source}"
     sent = links.filter((pc.field("source") == row.source) & (pc.field("council") == row.council))
@@ -185,7 +185,7 @@ def _find_linked_row(store: CohortStore, links: pa.Table, row: NamedRow, numbers
     raise Refused(f"row {format_row_number(row.source_row)} of {extract} is not linked: {why}")
 
 
-def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
+def _list_broken_rules(store: CohortStore, row: NumberedRow) -> list[str]:
     path = store.get_extract(row.source, row.council).quarantine
     if not path.exists():
         return []
@@ -195,7 +195,11 @@ def _list_broken_rules(store: CohortStore, row: Row) -> list[str]:
 
 
 def explain(
-    extracts: Mapping[str, Extract], first: Row, second: Row, name: Callable[[Row], str], children: int
+    extracts: Mapping[str, Extract],
+    first: NumberedRow,
+    second: NumberedRow,
+    name: Callable[[NumberedRow], str],
+    children: int,
 ) -> tuple[dict[str, Any], pa.Table]:
     """Link the extracts as `link` does. Return what happened to two rows, labelled by `name`, and the links."""
     follower = _Follower(first, second, name)
@@ -250,7 +254,7 @@ def _explain_no_link(seen: dict[str, Any]) -> str:
     return "rivals too near" if decision["posterior"] < THRESHOLD else "not sure enough for a further record"
 
 
-def _find_link(links: pa.Table, row: Row) -> dict[str, Any]:
+def _find_link(links: pa.Table, row: NumberedRow) -> dict[str, Any]:
     (found,) = links.filter(
         (pc.field("source") == row.source)
         & (pc.field("council") == row.council)
@@ -278,7 +282,7 @@ class _Follower:
     records, and what the step that compares their services decided.
     """
 
-    def __init__(self, first: Row, second: Row, name: Callable[[Row], str]) -> None:
+    def __init__(self, first: NumberedRow, second: NumberedRow, name: Callable[[NumberedRow], str]) -> None:
         self._rows, self._name = (first, second), name
         self._patterns = (-1, -1)
         self.seen: dict[str, Any] = {}
@@ -312,7 +316,7 @@ class _Follower:
         }
 
     def _build_decision(
-        self, con: duckdb.DuckDBPyConnection, left: int, right: int, ends: tuple[Row, ...]
+        self, con: duckdb.DuckDBPyConnection, left: int, right: int, ends: tuple[NumberedRow, ...]
     ) -> dict[str, Any]:
         """Return what a step decided about two units that contain the rows `ends`.
 
@@ -327,7 +331,9 @@ class _Follower:
                 "linked_to": self._name(ends[0] if each["unit_l"] == left else ends[1]),
                 "weight": each["weight"],
                 "posterior": convert_to_probability(each["odds"]),
-                "rows": [self._name(Row(*row)) for row in con.execute(_ROWS_OF_UNIT, [each["taker"]]).fetchall()],
+                "rows": [
+                    self._name(NumberedRow(*row)) for row in con.execute(_ROWS_OF_UNIT, [each["taker"]]).fetchall()
+                ],
             }
             for each in con.sql(taken).to_arrow_table().to_pylist()
         ]

@@ -125,7 +125,7 @@ def build_look_ups(postcode_directory: Path | None) -> tuple[duckdb.DuckDBPyConn
 
 
 @dataclass(frozen=True)
-class Untokenised:
+class PayloadOnly:
     """Request to type rows with `sql` over the table `extract`, and to tokenise them: a small extract or a chunk."""
 
     contract: SourceContract
@@ -149,7 +149,7 @@ def stream_extract(
     extract: OpenExtract,
     contract: SourceContract,
     out: RowWriter,
-) -> Generator[Untokenised, pa.Table, Staged]:
+) -> Generator[PayloadOnly, pa.Table, Staged]:
     """Read, check, type, tokenise and write one extract to `out`.
 
     A small extract yields its rows, to be tokenised together with other extracts, and receives them with tokens. A long
@@ -217,7 +217,7 @@ def _build_projection(extract: OpenExtract, contract: SourceContract) -> Project
 
 def _build_request(
     extract: OpenExtract, contract: SourceContract, projection: Projection, rows: pa.Table, scope: Scope
-) -> Untokenised:
+) -> PayloadOnly:
     """Build the request for some rows. Extracts of a cohort with the same format get the same SQL."""
     # columns and not literals, so that the extracts of several councils share one statement
     for name, value in build_place_columns(extract.landed).items():
@@ -233,7 +233,7 @@ def _build_request(
         derived = (f"{each.sql} AS {each.name}" for each in contract.derived if each.sql)
         terms += f", {', '.join(derived)}, {HASH_SQL} AS {_POSTCODE}"
         terms += f", hash({', '.join((_PART, *identifiers))}) AS {_PERSON}"
-    return Untokenised(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, scope)
+    return PayloadOnly(contract, f"SELECT *, {terms} FROM ({projection.sql})", rows, scope)
 
 
 def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
@@ -252,7 +252,7 @@ def _write(chunk: pa.Table, findings: Findings, out: RowWriter) -> None:
     out.mark(chunk.filter(pc.invert(good)), RowState.REJECTED)
 
 
-def tokenise(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+def tokenise(tools: Tools, wanted: Sequence[PayloadOnly]) -> list[pa.Table]:
     """Return, for each request, typed rows with tokens in place of identifiers, sorted by `source_row`.
 
     All requests must be of one batch. Planning a statement costs the same for any number of rows, so
@@ -314,7 +314,7 @@ def _replace_identifiers(
     return pa.table([*typed.select(kept).columns, *tokens.columns], names=[*kept, *tokens.column_names])
 
 
-def _type_rows(tools: Tools, wanted: Mapping[int, Untokenised]) -> pa.Table:
+def _type_rows(tools: Tools, wanted: Mapping[int, PayloadOnly]) -> pa.Table:
     """Return the typed rows of requests with the same SQL. The column `part` holds the number of the request."""
     parts = [entry.rows.append_column(_PART, pa.repeat(part, len(entry.rows))) for part, entry in wanted.items()]
     (sql,) = {entry.sql for entry in wanted.values()}

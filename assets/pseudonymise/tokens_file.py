@@ -69,7 +69,7 @@ def has_quintile(contract: SourceContract) -> bool:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class TokensManifest:
     """Manifest of a tokens file: counts and row numbers of the extract, but no values.
 
     `key_fingerprints` are those of the sender's keys. Hashes are hexadecimal SHA-256 of the contract, the identifiable
@@ -98,7 +98,7 @@ class Manifest:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, text: bytes) -> "Manifest":
+    def from_json(cls, text: bytes) -> "TokensManifest":
         """Parse and check a manifest. Raises `ValueError` that names the first wrong field and the rule."""
         try:
             manifest = _MANIFEST.validate_json(text, strict=True)
@@ -112,10 +112,10 @@ class Manifest:
         return manifest
 
 
-_MANIFEST = TypeAdapter(Manifest)
+_MANIFEST = TypeAdapter(TokensManifest)
 
 
-def _iter_problems(manifest: Manifest) -> Iterator[str]:
+def _iter_problems(manifest: TokensManifest) -> Iterator[str]:
     """Yield each way in which a manifest contradicts the contracts or itself."""
     read, rules = manifest.rows_read, manifest.rules
     ids = [rule.rule for rule in rules]
@@ -148,7 +148,7 @@ def _list_rules(source: str) -> set[str]:
     return own | of_files | of_columns | {f"{rule}-{table.lower()}" for rule in of_files for table in TABLES}
 
 
-def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
+def read_manifest(landed: Landed, keys: KeyRing) -> TokensManifest:
     """Read the manifest of a tokens file. Raises `ExtractStopped` if it is missing or invalid."""
     sent = list(_make_reader(landed, keys, serve_manifest, MANIFEST_KEY, _MAX_MANIFEST_BYTES))
     if not sent:
@@ -160,7 +160,7 @@ def read_manifest(landed: Landed, keys: KeyRing) -> Manifest:
     try:
         if len(text) > _MAX_MANIFEST_BYTES:
             raise ValueError("it is too long")
-        return Manifest.from_json(text)
+        return TokensManifest.from_json(text)
     except ValueError as error:
         raise ExtractStopped(
             f"{landed.name}: the file's manifest cannot be used: {error}; pseudonymise again with a tool of this"
@@ -185,7 +185,7 @@ def iter_token_rows(landed: Landed, keys: KeyRing, contract: SourceContract) -> 
         yield build_tokens_schema(contract).empty_table()
 
 
-def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract: SourceContract) -> None:
+def stop_if_foreign(landed: Landed, manifest: TokensManifest, keys: KeyRing, contract: SourceContract) -> None:
     """Raise `ExtractStopped` if a tokens file is for another council, source or cohort, or under other settings."""
     own = pseudonyms.build_manifest(keys)
     tool = f"{MAKE_AGAIN} with a tool of this version"
@@ -213,7 +213,7 @@ def stop_if_foreign(landed: Landed, manifest: Manifest, keys: KeyRing, contract:
 
 
 def rekey(
-    keys: KeyRing, landed: Landed, manifest: Manifest, contract: SourceContract, out: RowWriter
+    keys: KeyRing, landed: Landed, manifest: TokensManifest, contract: SourceContract, out: RowWriter
 ) -> findings.Staged:
     """Write a tokens file's rows to `out` under the second keying, as `stream_extract` would.
 
@@ -290,7 +290,7 @@ def _check_rows(landed: Landed, chunk: pa.Table, last: int | None) -> int | None
     return int(keys[-1]) if len(keys) else last
 
 
-def _number_rows(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: Manifest) -> pa.Table:
+def _number_rows(landed: Landed, chunk: pa.Table, sent: RowKeys, manifest: TokensManifest) -> pa.Table:
     """Replace the sender's keys with row numbers in the extract, and sort by number."""
     rows = sent.find_rows(chunk[ROW_KEY].to_numpy())
     # a forged key almost surely gives a number out of range
@@ -331,7 +331,7 @@ class Pseudonymised:
     """
 
     outputs: Outputs
-    manifest: Manifest
+    manifest: TokensManifest
     stopped: str | None
     staged: findings.Staged
 
@@ -371,7 +371,7 @@ def pseudonymise(
             with SenderWriter(work, row_keys_, keys.get_public_key("intake"), build_tokens_schema(contract)) as out:
                 extract = open_recognised(landed, contract, council_file.get_dialect(landed.source))
                 staged = stream_alone(tools, extract, contract, out)
-                manifest = Manifest(
+                manifest = TokensManifest(
                     software=get_software_version(),
                     pseudonym_version=pseudonyms.PSEUDONYM_VERSION,
                     normaliser_version=pseudonyms.build_manifest(keys)["normaliser_version"],
@@ -404,7 +404,7 @@ def _stop_if_it_cannot_be(landed: Landed, outputs: Outputs) -> None:
         return
     try:
         # tokens are named by cohort only, so those of another council or source could be overwritten
-        earlier = Manifest.from_json(outputs.manifest.read_bytes())
+        earlier = TokensManifest.from_json(outputs.manifest.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise ExtractStopped(f"{outputs.tokens} is not a tokens file of this version; move it away first") from None
     if (earlier.council, earlier.source) != (landed.council, landed.source):
@@ -437,7 +437,9 @@ def _make_tools(keys: KeyRing, postcode_directory: Path | None) -> Tools:
         ) from None
 
 
-def _write(outputs: Outputs, work: Path, staged: findings.Staged, manifest: Manifest, *, with_tokens: bool) -> None:
+def _write(
+    outputs: Outputs, work: Path, staged: findings.Staged, manifest: TokensManifest, *, with_tokens: bool
+) -> None:
     """Write the outputs, the tokens last."""
     quarantine = work / outputs.quarantine.name
     with open_in_memory() as con:

@@ -16,7 +16,7 @@ from ndl_export.facts import release_facts as facts
 from ndl_export.facts.directory_files import Announced, read_calendar
 from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
-from ndl_export.facts.on_request import Further, OnRequest
+from ndl_export.facts.on_request import OnRequest, RequestMeasurement
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.model import COUNCIL
@@ -86,7 +86,7 @@ def make_bundle(part: CohortRelease, keys: KeyRing, notice: str = "") -> Path:
         on_request=OnRequest(
             fixed.requested,
             {
-                Further(own.cohort, each.plan.family.name, each.release): NoisyCounts(
+                RequestMeasurement(own.cohort, each.plan.family.name, each.release): NoisyCounts(
                     each.plan.encode_json(), each.measurement.noisy
                 )
                 for own in measured

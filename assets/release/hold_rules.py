@@ -83,7 +83,7 @@ class Hold:
 
 def iter_holds(store: CohortStore) -> Iterator[Hold]:
     """Yield the holds on a cohort, accepted or not: one per problem, and one for whatever cannot be judged."""
-    delivered = _Delivered.read(store)
+    delivered = _Deliveries.read(store)
     extracts = delivered.extracts
     trials = {source for source in SOURCES_OF_CHILDREN if delivered.is_trial(source)}
     # facts about rows first, because a held extract is not used to judge the others
@@ -256,7 +256,7 @@ def _find_review_facts(quality: ExtractQuality, stated: Collection[str]) -> Iter
 
 
 @dataclass(frozen=True)
-class _Delivered:
+class _Deliveries:
     """Deliveries for a cohort: current extracts, inputs of its tables and its log lines, each read once."""
 
     home: Home

@@ -37,7 +37,7 @@ class Accepted:
 
 
 @dataclass(frozen=True)
-class State:
+class HoldState:
     """Holds of a release, and the acceptances that count."""
 
     holds: Sequence[Hold]
@@ -52,21 +52,21 @@ class State:
         return [(hold, self.accepted[hold]) for hold in self.holds if hold in self.accepted]
 
 
-def read_release_state(release: Release) -> State:
+def read_release_state(release: Release) -> HoldState:
     """Return the holds of the cohorts that the release has yet to charge for. Raises `Refused` and `NotLinked`."""
     measured, charged = release.read_begun_record().measured, release.charged_cohorts
     return read_state(release.home, [cohort for cohort in measured if cohort not in charged])
 
 
-def read_state(home: Home, cohorts: Sequence[str]) -> State:
+def read_state(home: Home, cohorts: Sequence[str]) -> HoldState:
     """Return the holds of these cohorts, which must be linked."""
     found = [hold for cohort in cohorts for hold in iter_holds(home.get_cohort(cohort))]
     # opening a ledger that does not exist would create it
     if not found:
-        return State([], {})
+        return HoldState([], {})
     accepted = list(_iter_accepted(home))
     # the newest acceptance of a hold is the one that is shown
-    return State(found, {hold: own for hold in found for signed, own in accepted if signed == hold.signed})
+    return HoldState(found, {hold: own for hold in found for signed, own in accepted if signed == hold.signed})
 
 
 def select_hold_names(

@@ -26,7 +26,7 @@ from privacy.linkage.review import count_missed
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.statement import MeasuredCohort
-from privacy.release.workload import Cube, Family, Selector
+from privacy.release.workload import Cube, MeasuredFamily, Selector
 
 Array = NDArray[np.float64]
 
@@ -61,7 +61,7 @@ def find_review(measured: MeasuredCohort) -> Review | None:
     return (reviews[-1].plan, reviews[-1].measurement) if reviews else None
 
 
-def correct_estimates(family: Family, estimates: Estimates, review: Review | None = None) -> Moments:
+def correct_estimates(family: MeasuredFamily, estimates: Estimates, review: Review | None = None) -> Moments:
     """Return moments of figures, corrected if the family measures how well linked records agree."""
     if pupil.AGREEMENT.name not in family.columns:
         return estimates
@@ -75,7 +75,7 @@ def correct_estimates(family: Family, estimates: Estimates, review: Review | Non
     return Corrected(joined, _Transitions(family, linked.children), found.rates, found.covariance, local)
 
 
-def select_by_services(family: Family) -> Cube:
+def select_by_services(family: MeasuredFamily) -> Cube:
     """Return the children of all councils by the services that saw them, as `CONCERN_GIVEN_SEEN`: (1, categories)."""
     by_seen = {
         seen: tuple(pupil.format_dots_category(seen, concern) for concern in concerns)
@@ -85,12 +85,12 @@ def select_by_services(family: Family) -> Cube:
     return Cube({COUNCIL: Selector.for_total(family.get_attribute(COUNCIL)), "dots": dots})
 
 
-def are_links_withheld(family: Family, estimates: Estimates, limit: float) -> bool:
+def are_links_withheld(family: MeasuredFamily, estimates: Estimates, limit: float) -> bool:
     """Return whether so many links to a service are missed that linked figures are not shown."""
     return pupil.AGREEMENT.name in family.columns and Linked(family, estimates).share_missed >= limit
 
 
-def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]:
+def find_doubtful_groups(family: MeasuredFamily, estimates: Estimates) -> frozenset[str]:
     """Return the ethnic groups with so many missed links that their figures depend on the correction.
 
     If `missed.TOO_MANY` links of all children are missed, that is every group.
@@ -115,7 +115,7 @@ def find_doubtful_groups(family: Family, estimates: Estimates) -> frozenset[str]
 class Linked:
     """Linkage error rates of a family, estimated from its noisy counts of how well linked records agree."""
 
-    def __init__(self, family: Family, estimates: Estimates) -> None:
+    def __init__(self, family: MeasuredFamily, estimates: Estimates) -> None:
         self._family, self._estimates = family, estimates
 
     @cached_property
@@ -199,7 +199,7 @@ class _Transitions:
     is taken from the linkage (`children`, as found, by the services that saw them), which is accurate enough.
     """
 
-    def __init__(self, family: Family, children: Mapping[str, float]) -> None:
+    def __init__(self, family: MeasuredFamily, children: Mapping[str, float]) -> None:
         self._domains = {name: family.get_attribute(name).categories for name in pupil.FAMILY.found_by_linkage}
         # a noisy count may be negative
         self._children = {seen: round(max(each, 0.0), 3) for seen, each in children.items()}

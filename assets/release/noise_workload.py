@@ -34,7 +34,7 @@ def list_blocks(family: Family) -> list[tuple[Table, Block]]:
 
 def build_noise_family(
     family: Family, councils: Sequence[str], policy: Policy, together: Collection[int], left_out: Collection[int]
-) -> noise.Family:
+) -> noise.MeasuredFamily:
     """Return the family as the plan sees it: everything its tables publish, for the participating councils.
 
     Blocks in `together`, by their index, are not broken down by council; those in `left_out` are not measured. A
@@ -59,7 +59,7 @@ def build_noise_family(
         for level in _list_levels(frozenset(names), nesting):
             weights[level] = policy.get_weight(kind)
     identities = (_build_identity(shared, list(weights)) for shared in family.shared_totals)
-    return noise.Family(
+    return noise.MeasuredFamily(
         family.name,
         family.unit,
         tuple(attributes.values()),
@@ -70,8 +70,8 @@ def build_noise_family(
 
 
 def build_requested_family(
-    base: noise.Family, tables: Iterable[tuple[Table, Mapping[str | None, float]]], policy: Policy
-) -> noise.Family:
+    base: noise.MeasuredFamily, tables: Iterable[tuple[Table, Mapping[str | None, float]]], policy: Policy
+) -> noise.MeasuredFamily:
     """Return a family with the marginals of requested tables, for the child table of `base`, which was planned before.
 
     It has no identities, because `base` imposes them on all marginals together. Each table comes with divisors of its
@@ -137,7 +137,7 @@ class BlockFigures:
 
 
 def build_block_figures(
-    block: Block, family: noise.Family, councils: Sequence[str], not_sent: Collection[str] = ()
+    block: Block, family: noise.MeasuredFamily, councils: Sequence[str], not_sent: Collection[str] = ()
 ) -> BlockFigures | None:
     """Return the cubes of a block for areas with figures, None if no area has any; `not_sent` councils sent nothing."""
     council, nesting = family.get_attribute(COUNCIL), family.nesting
@@ -177,7 +177,7 @@ def build_block_figures(
     )
 
 
-def is_measured(block: Block, family: noise.Family, at: set[str]) -> bool:
+def is_measured(block: Block, family: noise.MeasuredFamily, at: set[str]) -> bool:
     """Return whether everything behind a block's figures is measured with the attribute of place `at`, if any."""
 
     def list_attributes(count: Count) -> set[str]:
@@ -241,7 +241,7 @@ def _has_total(block: Block, axis: Axis) -> bool:
     return at_total or any(selection.categories is None for selection in axis.selections)
 
 
-def _build_selector(family: noise.Family, axis: Axis, at_total: bool) -> Selector:
+def _build_selector(family: noise.MeasuredFamily, axis: Axis, at_total: bool) -> Selector:
     """Return the levels of an axis; with `at_total`, each level is the whole, so that shapes agree."""
     attribute = family.get_attribute(axis.attribute)
     weights = {}

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.release import noise_workload
-from ndl_export.tables import FAMILIES, Attribute, Block, Family, Table
+from ndl_export.tables import FAMILIES, Block, Family, Table, TableAttribute
 from ndl_export.tables.geography import DEVOLVED, LOCAL_AUTHORITY, Geography
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Detail, Levels, get_level, iter_rows
@@ -307,7 +307,7 @@ def draw_rows_per_child(family: Family) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def _list_ranges(attribute: Attribute, council: str) -> tuple[Range, ...]:
+def _list_ranges(attribute: TableAttribute, council: str) -> tuple[Range, ...]:
     return tuple(
         get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council)).values()
     )

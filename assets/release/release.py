@@ -15,7 +15,7 @@ from assets.linkage.inputs import Sample, find_measuring_release
 from assets.release.planning import plan_family
 from assets.release.record import CohortRecord, ReleaseRecord
 from ndl_export.facts.noisy_counts import list_plan_files
-from ndl_export.facts.on_request import Further
+from ndl_export.facts.on_request import RequestMeasurement
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, Version
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
@@ -23,7 +23,7 @@ from privacy.linkage.cells import REVIEW
 from privacy.linkage.review import plan_review
 from privacy.release.plan import Plan, PlanError
 from privacy.release.policy import Policy
-from privacy.release.session import StoreError
+from privacy.release.session import MeasurementStoreError
 
 
 @dataclass(frozen=True)
@@ -137,32 +137,41 @@ class CohortRelease:
         return plan_family(family, record[self.cohort].councils, policy)
 
     def read_published_plans(self) -> dict[str, Plan]:
-        """Return the plan of each family under which the release published the cohort. Raises `StoreError`."""
+        """Return the plan of each family under which the release published the cohort.
+
+        Raises `MeasurementStoreError`.
+        """
         bundle, plans = self.release.bundle, {}
         for family in FAMILIES:
             try:
                 names = list_plan_files(json.loads((bundle / DATAPACKAGE_FILE).read_bytes())["cohorts"])
                 file = bundle / names[self.cohort, family]
             except (OSError, ValueError, KeyError):
-                raise StoreError(
+                raise MeasurementStoreError(
                     f"the plan of {family}, cohort {self.cohort}, is not in {bundle}: keep earlier releases in the"
                     " release directory"
                 ) from None
             plans[family] = self._read_plan(file)
             if self.home.open_ledger().find(self.cohort, self.version, family) is None:
-                raise StoreError(
+                raise MeasurementStoreError(
                     f"the ledger has no charge of {family} of release {self.version}, cohort {self.cohort}"
                 )
         return plans
 
     def read_request_plan(self, family: str) -> Plan:
-        """Return the plan under which the release measures a family for requested tables. Raises `StoreError`."""
+        """Return the plan under which the release measures a family for requested tables.
+
+        Raises `MeasurementStoreError`.
+        """
         # the bundle's copy is signed; the one in the home folder serves until there is a bundle
-        published = self.release.bundle / Further(self.cohort, family, self.version).plan_file
+        published = self.release.bundle / RequestMeasurement(self.cohort, family, self.version).plan_file
         return self._read_plan(published if published.exists() else self._get_request_plan_path(family))
 
     def read_request_plans(self, entry: CohortRecord) -> list[tuple[str, Plan]]:
-        """Return each release that measures the cohort for requested tables, with its plans. Raises `StoreError`."""
+        """Return each release that measures the cohort for requested tables, with its plans.
+
+        Raises `MeasurementStoreError`.
+        """
         return [
             (version, CohortRelease(self.store, version).read_request_plan(family))
             for version, families in entry.on_request.items()
@@ -196,17 +205,20 @@ class CohortRelease:
         return self.store.get_request_plan_path(self.version, family)
 
     def _read_plan(self, path: Path) -> Plan:
-        """Return a plan; if it was charged, it must be the one that the ledger recorded. Raises `StoreError`."""
+        """Return a plan; if it was charged, it must be the one that the ledger recorded.
+
+        Raises `MeasurementStoreError`.
+        """
         try:
             plan = Plan.from_json(path.read_bytes())
         except (OSError, PlanError):
-            raise StoreError(
+            raise MeasurementStoreError(
                 f"{path} is no plan any more: restore it from a backup, and keep earlier releases"
             ) from None
         # every variance is computed from the plan, so under another one the intervals would be wrong
         charged = self.home.open_ledger().find(self.cohort, self.version, plan.family.name)
         if charged is not None and charged.entry.plan_sha256 != plan.sha256:
-            raise StoreError(
+            raise MeasurementStoreError(
                 f"{path} is not the plan that the ledger recorded for release {self.version}, cohort {self.cohort}"
             )
         return plan

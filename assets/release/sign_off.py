@@ -20,7 +20,7 @@ from assets.home.signers import is_demonstration, open_signature_log
 from assets.linkage.inputs import PROFILE, read_record
 from assets.release.decision_sheet import get_sheet_path, write_decision_sheet, write_sheet
 from assets.release.fix_release import ReleaseOptions, fix_release
-from assets.release.holds import State, read_release_state
+from assets.release.holds import HoldState, read_release_state
 from assets.release.published_charges import settle_charges
 from assets.release.rehearsal import rehearse
 from assets.release.release import CohortRelease, Release
@@ -52,7 +52,7 @@ class NotAsSigned(Exception):
 
 
 @dataclass(frozen=True)
-class Count:
+class SignatureCount:
     """The role of a signer, and how many of the people needed have signed the same request."""
 
     role: str
@@ -76,13 +76,15 @@ def build_next_request(begun: CohortRelease, options: ReleaseOptions, *, publish
         return build_measurement_request(release)
 
 
-def sign_request(store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes) -> Count:
+def sign_request(
+    store: CohortStore, request: Request, sheet_sha256: str, by: Ed25519PrivateKey | bytes
+) -> SignatureCount:
     """Record a signature in the ledger. Raises `WaitsForAcceptance` if the release is held, and `MayNotSign`."""
     log = open_signature_log(store.home)
     if request["stage"] == Stage.MEASUREMENT:
         _check_holds(CohortRelease(store, request["release"]))
     person, judgement = log.sign(request, store.cohort, sheet_sha256, by)
-    return Count(person.role, len(judgement.counting), judgement.needed)
+    return SignatureCount(person.role, len(judgement.counting), judgement.needed)
 
 
 def check_read(read: str, now: str) -> None:
@@ -126,7 +128,7 @@ def explain_holds(home: Home, request: Request) -> str:
     return f"held, so it cannot be signed yet: {_describe_holds(home, held)}" if held and held.open else ""
 
 
-def _describe_holds(home: Home, held: State) -> str:
+def _describe_holds(home: Home, held: HoldState) -> str:
     """Return the first open holds, and how to accept them."""
     left = len(held.open) - _HOLDS_SHOWN
     listed = [f"{hold.sentence} ({hold.name})" for hold in held.open[:_HOLDS_SHOWN]]

@@ -24,7 +24,7 @@ from assets.release.tabulate import MeasuredRelease, read_measured_release, tabu
 from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, read_bundle_facts
-from ndl_export.facts.synthetic import SMALLEST_GROUP, Agreement, HeldOut, Published, SyntheticChildren
+from ndl_export.facts.synthetic import SMALLEST_GROUP, ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
 from ndl_export.tables.model import COUNCIL
@@ -35,7 +35,7 @@ from privacy.estimation.intervals import Moments, RatioMoments
 from privacy.keys import KeyRing
 from privacy.release.canonical import compute_sha256
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Cube, Family, Figures, Selector, list_terms
+from privacy.release.workload import Array, Cube, Figures, MeasuredFamily, Selector, list_terms
 from privacy.synthetic import model
 from privacy.synthetic.bands import Bands, deal_parts
 from privacy.synthetic.repair import Rates, compute_ratios, find_tied_sets, repair_rows
@@ -85,7 +85,7 @@ class PublishedRates:
             return None
         return Rates(part, whole, self.lower, self.upper)
 
-    def compute(self, family: Family, rows: model.Codes) -> Array:
+    def compute(self, family: MeasuredFamily, rows: model.Codes) -> Array:
         """Return the same figures of the rows."""
         first, *others = (compute_ratios(family, rows, *each) for each in self.parts)
         return np.asarray(first - others[0] if others else first)
@@ -96,7 +96,7 @@ class _Inputs:
     """The plan, problems and published figures of a cohort, and those that its rows should agree with."""
 
     plan: Plan
-    problems: list[model.Problem]
+    problems: list[model.SynthesisProblem]
     published: Moments
     figures: list[PublishedRates]
 
@@ -187,7 +187,9 @@ def _build_inputs(release: MeasuredRelease) -> _Inputs:
     )
 
 
-def _join_groups(plan: Plan, parts: list[model.Problem], drawn: list[model.Codes]) -> dict[str, NDArray[np.int64]]:
+def _join_groups(
+    plan: Plan, parts: list[model.SynthesisProblem], drawn: list[model.Codes]
+) -> dict[str, NDArray[np.int64]]:
     """Return the rows of all groups, coded by the domains of the whole family."""
     rows = {}
     for attribute in (each for each in plan.family.attributes if each.name in drawn[0]):
@@ -199,7 +201,7 @@ def _join_groups(plan: Plan, parts: list[model.Problem], drawn: list[model.Codes
     return rows
 
 
-def _count_goals(family: Family, rows: model.Codes) -> NDArray[np.int64]:
+def _count_goals(family: MeasuredFamily, rows: model.Codes) -> NDArray[np.int64]:
     expected = {goal: family.get_attribute(goal).categories.index(pupil.EXPECTED) for goal in GOALS}
     return np.asarray(np.sum([rows[goal] == code for goal, code in expected.items()], axis=0))
 
@@ -211,7 +213,7 @@ def _iter_outside(each: PublishedRates, found: Array) -> Iterator[str]:
         yield ", ".join((each.table.name, each.measure.name, *labels))
 
 
-def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Agreement]:
+def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[IntervalAgreement]:
     """Yield the agreement with published figures, by table and percentage."""
     # a table has a block for each breakdown, and its page shows one line for all of them
     by_percentage = defaultdict(list)
@@ -223,10 +225,10 @@ def _iter_agreements(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterat
         found, value, lower, upper = map(np.concatenate, zip(*parts, strict=True))
         within, apart = (found >= lower) & (found <= upper), 100 * np.abs(found - value)
         typical = (np.median(apart), np.quantile(apart, 0.9), np.median(50 * (upper - lower)))
-        yield Agreement(*key, len(apart), int(within.sum()), *map(float, typical))
+        yield IntervalAgreement(*key, len(apart), int(within.sum()), *map(float, typical))
 
 
-def _iter_goals(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Published]:
+def _iter_goals(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[ComparedFigure]:
     """Yield the average number of goals, and the percentage of children in each band, for all councils together."""
     for each, found in compared:
         unit, scale = each.measure.kind.unit, each.measure.kind.scale
@@ -246,7 +248,7 @@ def _iter_goals(compared: Sequence[tuple[PublishedRates, Array]]) -> Iterator[Pu
             percent, lower, upper, of_rows = (scale * float(value) for value in figures)
             if label and not np.isnan(percent):
                 decimals = count_unit_decimals(unit, flag, 1)
-                yield Published(label, unit, percent, lower, upper, of_rows, decimals)
+                yield ComparedFigure(label, unit, percent, lower, upper, of_rows, decimals)
 
 
 def _get_cube(each: PublishedRates) -> Cube:
@@ -285,7 +287,7 @@ def _iter_held_out(inputs: _Inputs, seed: int) -> Iterator[HeldOut]:
 def _iter_published_rates(
     published: pa.Table,
     layout: Layout,
-    family: Family,
+    family: MeasuredFamily,
     moments: Moments,
     councils: Sequence[str],
     absent: Collection[str],

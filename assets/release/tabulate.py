@@ -22,7 +22,7 @@ from assets.release.noise_workload import BlockFigures, build_block_figures, com
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.missing import RECORDS, list_missing_councils
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE, NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.on_request import OnRequest, RequestedTable, RequestMeasurement
 from ndl_export.facts.release_facts import index_cohort_entries, read_bundle_facts
 from ndl_export.tables import ALL, FAMILIES, Block, Measure, Table, pupil, schema
 from ndl_export.tables.geography import LOCAL_AUTHORITY, MissingByCohort
@@ -35,7 +35,7 @@ from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
 from privacy.release.policy import Reliability
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
-from privacy.release.workload import Family, Figures, WorkloadError
+from privacy.release.workload import Figures, MeasuredFamily, WorkloadError
 
 Array = NDArray[np.float64]
 
@@ -168,7 +168,7 @@ def read_measured_release(bundle: Path) -> MeasuredRelease:
         cohort, family = stated["cohort"], stated["family"]
         plans, measurements, on_request = parts[cohort]
         if release := stated.get("measured_in"):
-            if (key := Further(cohort, family, release)) not in requests.noisy_counts:
+            if (key := RequestMeasurement(cohort, family, release)) not in requests.noisy_counts:
                 raise Refused(
                     f"{bundle}: lacks what was measured on request in release {release}, as its privacy record states:"
                     " take another copy of it"
@@ -218,7 +218,7 @@ def _build_cohort_tables(release: MeasuredRelease) -> dict[str, pa.Table]:
 class _Estimated:
     """Figures as linked and corrected, and the groups whose linked figures depend on that correction."""
 
-    family: Family
+    family: MeasuredFamily
     as_linked: intervals.Moments
     corrected: intervals.Moments
     doubtful: frozenset[str]

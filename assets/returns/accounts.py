@@ -62,7 +62,7 @@ class ReturnState(StrEnum):
 
 
 @dataclass(frozen=True)
-class LogEntry:
+class DisclosureEntry:
     """One line of the disclosure log.
 
     `tells` are the kinds of facts by teller, `agreements` the version of each agreement by council. `return_mac`
@@ -96,7 +96,7 @@ class LogState:
     MACs of deliveries that a person released, and `last_day` (UTC) is the day of the log's last line.
     """
 
-    newest: dict[tuple[str, str], LogEntry]
+    newest: dict[tuple[str, str], DisclosureEntry]
     made: Counter[tuple[str, str]]
     released: frozenset[str]
     last_day: dt.date | None
@@ -109,7 +109,7 @@ def read_state(store: CohortStore) -> LogState:
     return LogState(
         newest={
             # Without the line's time, its account and its place in the chain, which pydantic passes over.
-            (line["council"], line["source"]): TypeAdapter(LogEntry).validate_python(line)
+            (line["council"], line["source"]): TypeAdapter(DisclosureEntry).validate_python(line)
             for line in own
             if line["what"] != ReturnState.RELEASED
         },
@@ -120,7 +120,7 @@ def read_state(store: CohortStore) -> LogState:
     )
 
 
-def record_entry(home: Home, entry: LogEntry) -> None:
+def record_entry(home: Home, entry: DisclosureEntry) -> None:
     """Add a line to the log, and its anchor to the processing log, durably. Raises `LogBroken`."""
     now = clock.format_now()
     # The line first: without its anchor it passes the check, while an anchor without its line stops every return.

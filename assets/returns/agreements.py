@@ -52,7 +52,7 @@ def load_all(folder: Path) -> dict[str, Agreement]:
 
 def load(path: Path) -> Agreement:
     """Read and check one agreement. Raises `InvalidAgreement` with every mistake in it."""
-    return settings.read_settings(path, _File, InvalidAgreement, context=path.name)
+    return settings.read_settings(path, _AgreementFile, InvalidAgreement, context=path.name)
 
 
 def draft(council: str) -> str:
@@ -69,7 +69,7 @@ class _Disclosure(Disclosure):
     to_council: Annotated[_Authority | None, Field(alias="in")] = None
 
 
-class _File(Agreement):
+class _AgreementFile(Agreement):
     """An agreement between English authorities, in a file named after its council."""
 
     tells: Sequence[_Disclosure]

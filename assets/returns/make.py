@@ -26,7 +26,7 @@ from assets.linkage.arrivals import is_in_full, list_able_services, list_census_
 from assets.linkage.row_numbers import RowNumbers
 from assets.linkage.tokens import StoredPairs, open_readers, read_last_keys
 from assets.returns import accounts
-from assets.returns.accounts import LogEntry, Made, ReturnState
+from assets.returns.accounts import DisclosureEntry, Made, ReturnState
 from assets.returns.row_history import Extracts, Unusual, observe
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
@@ -72,7 +72,7 @@ def make_returns(store: CohortStore, agreements: Mapping[str, Agreement], keys: 
         # No history is kept of councils without an agreement in force.
         watched = {key: extract for key, extract in extracts.items() if key[0] in maker.active}
         maker.unusual |= observe(con, store, watched, log.released, on)
-        facts.note_waiting(con, maker.list_rules(), on)
+        facts.record_overdue_reviews(con, maker.list_rules(), on)
         made = [one for service in SERVICE_NAMES for one in maker.make_for(service)]
         if maker.active:
             # Summaries stay in the restricted zone, so new rows count in them.
@@ -110,7 +110,7 @@ def release(store: ExtractStore, reason: str) -> None:
             " returns first"
         )
     what = ReturnState.RELEASED, store.cohort, store.council, store.source, SERVICES[store.source]
-    accounts.record_entry(store.home, LogEntry(*what, extract_mac=extract.file_mac, reason=reason))
+    accounts.record_entry(store.home, DisclosureEntry(*what, extract_mac=extract.file_mac, reason=reason))
 
 
 @dataclass
@@ -364,7 +364,7 @@ class Maker:
     def _make_return(self, file: Path, receiver: Sender, source: str, disclosed: list[str]) -> Made:
         header = self._build_header(receiver, source, len(disclosed))
         shared = "cohort council source service recipient recipient_name tells rows agreements extract_mac serial"
-        entry = LogEntry(
+        entry = DisclosureEntry(
             what=ReturnState.MADE,
             return_mac=self._compute_mac(encode_content(header, disclosed)),
             **{name: getattr(header, name) for name in shared.split()},
@@ -395,7 +395,7 @@ class Maker:
             "may_tell": receivers,
             **found,
         }
-        entry = LogEntry(
+        entry = DisclosureEntry(
             what=ReturnState.TOLD,
             cohort=self.store.cohort,
             **teller._asdict(),
@@ -413,7 +413,7 @@ class Maker:
 
         return self._hand_over(file, entry, seal_dated, f"made for {to.name}: what was disclosed about its rows")
 
-    def _hand_over(self, file: Path, entry: LogEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
+    def _hand_over(self, file: Path, entry: DisclosureEntry, seal_it: Callable[[], bytes], sentence: str) -> Made:
         """Log a file and put it in place, unless it was the last one logged and its content is unchanged."""
         before = self.log.newest.get((entry.council, entry.source))
         # Encrypting the same content again gives other bytes, so the MAC of the content shows whether it changed.

@@ -137,7 +137,7 @@ def _load_dialect(header: Header, council_file: Path | None) -> Dialect:
     return found.get_dialect(header.source)
 
 
-def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[team_files.Line]:
+def _read_lines(parts: Mapping[int, Landed], dialect: Dialect, opened: seal.Opened) -> list[team_files.TeamLine]:
     """Return a line for each row, most urgent first; rows of a sheet keep the sheet's numbers."""
     header = opened.header
     contract, landed = CONTRACTS[header.source], next(iter(parts.values()))
@@ -197,7 +197,9 @@ def _read(
     con.execute(f"INSERT INTO own BY NAME {rows}")
 
 
-def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened) -> list[team_files.Line]:
+def _join_facts(
+    con: duckdb.DuckDBPyConnection, present: Container[str], opened: seal.Opened
+) -> list[team_files.TeamLine]:
     header, contract = opened.header, CONTRACTS[opened.header.source]
     shown = {
         name: label for name, label in team_files.WORDS["headings"].items() if name in contract and name in present
@@ -216,7 +218,7 @@ def _join_facts(con: duckdb.DuckDBPyConnection, present: Container[str], opened:
         },
     )
     return [
-        team_files.Line(
+        team_files.TeamLine(
             row=row[SOURCE_ROW],
             child=row["child"],
             own={label: row[f"raw_{name}"] or "" for name, label in shown.items()},

@@ -155,7 +155,7 @@ _IN_THE_NAME = ("Forename", "Surname", _BORN)
 
 
 @dataclass(frozen=True)
-class Line:
+class TeamLine:
     """One row of the extract: its own columns by heading, and what was returned about its child.
 
     `child` is the same for rows with the same identifiers, names and date of birth.
@@ -204,7 +204,7 @@ def render_workbook(headings: Sequence[str], rows: Sequence[Sequence[int | str]]
     return content.getvalue()
 
 
-def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
+def tabulate(lines: Sequence[TeamLine]) -> tuple[list[str], list[list[int | str]]]:
     """Return headings and rows of the table: a line for each child. `lines` must be sorted by child."""
     rows: list[list[int | str]] = []
     for _, of_child in groupby(lines, key=lambda line: line.child):
@@ -218,7 +218,7 @@ def tabulate(lines: Sequence[Line]) -> tuple[list[str], list[list[int | str]]]:
     return [*_FIRST, *(lines[0].own if lines else ()), *_LAST], rows
 
 
-def collect_values(lines: Iterable[Line], label: str) -> list[str]:
+def collect_values(lines: Iterable[TeamLine], label: str) -> list[str]:
     """Return the different values of a column in a child's rows, in their order."""
     return [*dict.fromkeys(line.own[label] for line in lines if line.own[label])]
 
@@ -228,7 +228,7 @@ def format_places(rows: Sequence[int]) -> str:
     return ", ".join(map(format_row_number, rows))
 
 
-def render_page(header: Header, lines: Sequence[Line]) -> bytes:
+def render_page(header: Header, lines: Sequence[TeamLine]) -> bytes:
     """Return the page. `lines` must be sorted by situation, then by child."""
     found = {
         Situation(key): [_build_child_entry(list(rows)) for _, rows in groupby(of, key=lambda line: line.child)]
@@ -270,7 +270,7 @@ def _list_first(found: Mapping[Situation, Sequence[Mapping[str, Any]]]) -> list[
     return [{"why": TITLES[why], "calls": calls, "children": of} for (why, calls), of in groups.items()]
 
 
-def _build_child_entry(rows: list[Line]) -> dict[str, Any]:
+def _build_child_entry(rows: list[TeamLine]) -> dict[str, Any]:
     """Return a child by name, date of birth and rows, with its identifiers by heading."""
     first, places = rows[0].own, [line.row for line in rows]
     numbers = {label: collect_values(rows, label) for label in first}

@@ -16,7 +16,7 @@ from bench.claims.making import CANNOT, SUPPORTED, UNSUPPORTED, Claim, Maker
 from ndl_export.answers.claims import check_claim
 from ndl_export.answers.published import open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.vocabulary import NotPublished
+from ndl_export.answers.vocabulary import NoSuchFigure
 
 _HEADS = (
     "claims",
@@ -101,7 +101,7 @@ def judge_questions(directory: Path, maker: Maker, number: int) -> None:
                 subject = questions.read_subject(words["measure"], words["area"], words["group"], words["cohort"])
                 found: Any = questions.get_figure(subject)["value"]
                 result = "right" if found == expected else "wrong"
-            except NotPublished as error:
+            except NoSuchFigure as error:
                 found, result = error, "refused"
             counted[result] += 1
             if result != "right":

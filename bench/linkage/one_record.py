@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from assets.linkage.children import build_confidential_tables
 from assets.release.planning import plan_family
 from privacy.keys import KeyRing
-from privacy.linkage.agreement import Agreement
+from privacy.linkage.agreement import RecordAgreement
 from privacy.linkage.link import link
 from privacy.linkage.rows import CROWD_CHILDREN, MAX_CHILDREN_A_NUMBER
 from privacy.release.plan import Plan
@@ -110,7 +110,7 @@ class Cohort:
 
     def _link(self, tokens: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
         """Return the links, and how well the records of children agree."""
-        agreement = Agreement()
+        agreement = RecordAgreement()
         links = link(tokens, children=self._children, watchers=(agreement,)).links
         return links, agreement.count_children(links)
 

@@ -118,7 +118,7 @@ def is_database_current(release_dir: Path) -> bool:
     return bool(recorded == [(hash_inputs(release_dir),)])
 
 
-def add_all(database: Database, found: list[release_facts.Release]) -> None:
+def add_all(database: Database, found: list[release_facts.PublishedRelease]) -> None:
     """Build everything; the releases `found` are ordered oldest first."""
     for schema in SCHEMAS:
         database.execute(f"CREATE SCHEMA {schema}")

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from ndl_export.analyst_db.database import Database
 from ndl_export.facts.missing import format_missing
-from ndl_export.facts.release_facts import TITLE, Earlier, Release, ReleaseFacts
+from ndl_export.facts.release_facts import TITLE, Earlier, PublishedRelease, ReleaseFacts
 from ndl_export.pages import kit
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.schema import ColumnRole, build_decimals_sql, get_column_name, list_key_names
@@ -38,7 +38,7 @@ HEADER = (
 
 
 @dataclass(frozen=True)
-class Compared:
+class TableChanges:
     """The comparison of one table: figures in both releases, lines of those that moved, rows added and left out since.
 
     If one release has the noisy counts of the other and further ones, `changed` is the number of figures that are shown
@@ -60,10 +60,10 @@ def select_cohort(tables: Mapping[str, pa.Table], cohort: str) -> dict[str, pa.T
 
 def compare(
     tables: Mapping[str, pa.Table],
-    previous: Release | None,
+    previous: PublishedRelease | None,
     defined: Mapping[str, Table] = TABLES,
     sharpened: Collection[str] = (),
-) -> dict[str, Compared]:
+) -> dict[str, TableChanges]:
     """Compare the tables in `defined` whose key columns both releases have; empty without a previous release.
 
     `sharpened` are cohorts for which one release has the noisy counts of the other and further ones. Rows of cohorts
@@ -101,14 +101,14 @@ _COUNT_ROWS = """
 
 def _compare_table(
     connection: duckdb.DuckDBPyConnection, table: Table, matched: int, now: int, before: int
-) -> Compared:
+) -> TableChanges:
     [(compared, changed, ratio)] = connection.execute(
         "SELECT count(*), count(*) FILTER (sharpened AND shown_anew),"
         " median((cu - cl) / (pu - pl)) FILTER (sharpened AND pu > pl)"
         f""" FROM changed WHERE "table" = {quote_text(table.name)}"""
     ).fetchall()
     moved = connection.execute(kit.render(_TEMPLATES, "moved.sql", table=table)).fetchall()
-    return Compared(compared, tuple(moved), now - matched, before - matched, changed, ratio)
+    return TableChanges(compared, tuple(moved), now - matched, before - matched, changed, ratio)
 
 
 _HOLM = ("normal_beyond", "asked_at", "certain_from")
@@ -160,7 +160,7 @@ def _insert_changed_sql(table: Table, measure: Measure, sharpened: Collection[st
 
 
 def render_changelog_page(
-    facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, Compared]]
+    facts: ReleaseFacts, earlier: Earlier, comparisons: Mapping[str, Mapping[str, TableChanges]]
 ) -> str:
     """Return the page; `comparisons` are by cohort, as returned by `compare`."""
     cohorts = [
@@ -171,7 +171,7 @@ def render_changelog_page(
 
 
 def _build_cohort_values(
-    facts: ReleaseFacts, cohort: str, previous: Release | None, comparison: Mapping[str, Compared]
+    facts: ReleaseFacts, cohort: str, previous: PublishedRelease | None, comparison: Mapping[str, TableChanges]
 ) -> dict[str, Any]:
     """Return the page's values for one cohort; `differs` has, by name, the values now and before."""
     found: dict[str, Any] = {"cohort": cohort, "label": Cohort(cohort).label, "previous": previous}
@@ -201,7 +201,7 @@ def _build_cohort_values(
     }
 
 
-def _describe_widths(compared: Iterable[Compared]) -> str:
+def _describe_widths(compared: Iterable[TableChanges]) -> str:
     """Return the sentence on intervals of a cohort of which one release has further counts, as the page prints them."""
     widths = {round(100 * one.width_ratio, 1) for one in compared if one.width_ratio is not None} - {100.0}
     if not widths:

@@ -101,7 +101,7 @@ def list_characteristics() -> tuple[Characteristic, ...]:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedGroups:
     """A comparison of `gld_differences`; `second` is None for all councils together."""
 
     comparison: str
@@ -111,10 +111,10 @@ class Compared:
 
 
 @cache
-def list_comparisons() -> tuple[Compared, ...]:
+def list_comparisons() -> tuple[ComparedGroups, ...]:
     """Return the comparisons, with the keys of the groups that they compare."""
     return tuple(
-        Compared(
+        ComparedGroups(
             block.constants["comparison"],
             block.constants["breakdown_topic"],
             _get_group_key(block.first),

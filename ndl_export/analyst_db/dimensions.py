@@ -15,7 +15,7 @@ from ndl_export.analyst_db import child_groups
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.analyst_db.words import ALL_TOGETHER_NAMES, AREA_NAMES, WORDS
 from ndl_export.facts.missing import SOURCES, list_missing_councils
-from ndl_export.facts.release_facts import Release
+from ndl_export.facts.release_facts import PublishedRelease
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.geography import (
     ALL_TOGETHER,
@@ -51,7 +51,7 @@ _IN_SHORT = {
 }
 
 
-def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, ...]]:
+def add_types(database: Database, found: list[PublishedRelease]) -> dict[str, tuple[str, ...]]:
     """Create the ENUM types; return the categories of each filter, with those that only earlier releases have last."""
     database.create_enum(FLAG_TYPE, SYMBOLS, "Symbols: what a _flag column or series_break may hold")
     database.create_enum(LEVEL_TYPE, _LEVELS, "Kinds of area, the widest first")
@@ -67,7 +67,9 @@ def add_types(database: Database, found: list[Release]) -> dict[str, tuple[str, 
     return {name: tuple(values) for name, values in categories.items()}
 
 
-def add_dimensions(database: Database, found: list[Release], categories: Mapping[str, tuple[str, ...]]) -> None:
+def add_dimensions(
+    database: Database, found: list[PublishedRelease], categories: Mapping[str, tuple[str, ...]]
+) -> None:
     """Fill the tables; `categories` comes from `add_types`, which must have created the types."""
     for entry in _PLAIN_FILTERS.values():
         database.create_table(
@@ -90,7 +92,7 @@ def add_dimensions(database: Database, found: list[Release], categories: Mapping
 Rows = Iterable[Sequence[object]]
 
 
-def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
+def _build_release_rows(found: list[PublishedRelease]) -> dict[str, Rows]:
     """Return rows about the areas and cohorts of the releases, by table."""
     areas: dict[str, Geography] = {}
     # The newest release first, so that each area gets its newest name.
@@ -114,7 +116,7 @@ def _build_release_rows(found: list[Release]) -> dict[str, Rows]:
     }
 
 
-def iter_areas(found: list[Release]) -> Iterator[tuple[str, str, str, Geography]]:
+def iter_areas(found: list[PublishedRelease]) -> Iterator[tuple[str, str, str, Geography]]:
     """Yield each area with its release, cohort (the newest first) and family."""
     for release in found:
         for cohort, family in product(sorted(release.cohorts, reverse=True), FAMILIES):

@@ -19,7 +19,7 @@ from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.facts import missing
 from ndl_export.facts.noisy_counts import NOISE_COVARIANCE_FILE
 from ndl_export.facts.official import read_official_figures, read_official_reviews
-from ndl_export.facts.release_facts import Release, Version
+from ndl_export.facts.release_facts import PublishedRelease, Version
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import join_parts
 from ndl_export.tables import TABLES, Measure, Table, schema
@@ -51,7 +51,7 @@ _CURRENT = """
         GROUP BY time_period"""
 
 
-def add_facts(database: Database, found: list[Release]) -> None:
+def add_facts(database: Database, found: list[PublishedRelease]) -> None:
     """Add the facts of the releases and their tables; the types and tables of `dimension` must exist."""
     database.fill(
         "releases.release", [_build_release_row(number, release) for number, release in enumerate(found, start=1)]
@@ -76,7 +76,7 @@ def add_facts(database: Database, found: list[Release]) -> None:
     database.fill("official.asq3", (astuple(review) for review in reviews))
 
 
-def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
+def _build_release_row(number: int, release: PublishedRelease) -> tuple[object, ...]:
     parameters, withdrawal = release.privacy_record["privacy_parameters"], release.withdrawal
     return (
         release.version,
@@ -93,7 +93,7 @@ def _build_release_row(number: int, release: Release) -> tuple[object, ...]:
     )
 
 
-def query_current(found: Sequence[Release]) -> dict[str, str]:
+def query_current(found: Sequence[PublishedRelease]) -> dict[str, str]:
     """Return the version of the current release of each cohort, as `releases.current` has it."""
     columns = {
         "release_version": [release.version for release in found],
@@ -108,14 +108,18 @@ def query_current(found: Sequence[Release]) -> dict[str, str]:
         return dict(connection.execute(f"{_CURRENT} ORDER BY time_period").fetchall())
 
 
-def find_newest_release(found: Sequence[Release]) -> Release | None:
+def find_newest_release(found: Sequence[PublishedRelease]) -> PublishedRelease | None:
     """Return the newest of these releases that is not withdrawn, or None."""
     kept = [release for release in found if release.withdrawal is None]
     return max(kept, key=lambda release: Version.parse(release.version), default=None)
 
 
 def add_table(
-    database: Database, table: Table, found: Sequence[Release], newest: Release | None, type_of: Callable[[str], str]
+    database: Database,
+    table: Table,
+    found: Sequence[PublishedRelease],
+    newest: PublishedRelease | None,
+    type_of: Callable[[str], str],
 ) -> None:
     """Add a table with its rows in all releases and its newest view; `type_of` names a filter's type."""
     described, name = _describe_columns(table), f"releases.{quote_identifier(table.name)}"
@@ -154,17 +158,22 @@ def _iter_column_types(table: Table, type_of: Callable[[str], str]) -> Iterator[
             yield column.name, types[str(column.type)]
 
 
-def _select_version_sql(release: Release) -> str:
+def _select_version_sql(release: PublishedRelease) -> str:
     return f"{quote_text(release.version)} AS release_version"
 
 
-def _add_latest(database: Database, name: str, newest: Release | None, about: str, described: dict[str, str]) -> None:
+def _add_latest(
+    database: Database, name: str, newest: PublishedRelease | None, about: str, described: dict[str, str]
+) -> None:
     """Add the view of the newest release; its comment names the release and what that release lacks."""
     # If every release is withdrawn, the view is empty, so that the macros and views over it can still be created.
     version, release = "", "Nothing: every release with it is withdrawn"
     if newest:
         not_sent = "; ".join(missing.format_missing(newest.missing))
-        version, release = newest.version, f"Release {newest.version}" + (f". Not sent: {not_sent}" if not_sent else "")
+        version, release = (
+            newest.version,
+            f"Release {newest.version}" + (f". Not sent: {not_sent}" if not_sent else ""),
+        )
     query = (
         f"SELECT * EXCLUDE (release_version) FROM releases.{quote_identifier(name)}"
         f" WHERE release_version = {quote_text(version)}"
@@ -173,7 +182,7 @@ def _add_latest(database: Database, name: str, newest: Release | None, about: st
     database.create_view(f"latest.{quote_identifier(name)}", query, comment, described)
 
 
-def _add_by_group(database: Database, newest: Release | None) -> None:
+def _add_by_group(database: Database, newest: PublishedRelease | None) -> None:
     groups = " UNION ALL ".join(map(build_groups_sql, list_characteristics()))
     query = (
         f"SELECT figures.*, g.group_key, g.position FROM ({groups}) AS figures"

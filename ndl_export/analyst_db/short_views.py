@@ -18,7 +18,7 @@ from ndl_export.analyst_db.dimensions import build_table_row, iter_measure_rows
 from ndl_export.analyst_db.facts import add_table, find_newest_release
 from ndl_export.analyst_db.words import WORDS
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.release_facts import Release
+from ndl_export.facts.release_facts import PublishedRelease
 from ndl_export.tables import TABLES, Measure, Table
 from ndl_export.tables.declarations import DECLARATIONS
 from ndl_export.tables.model import BREAKDOWN_FILTER, TOPIC_FILTER, Filter
@@ -120,7 +120,7 @@ class _Requested:
     """A requested table as its newest release defines it, and all releases that have the same columns."""
 
     request: RequestedTable
-    found: tuple[Release, ...]
+    found: tuple[PublishedRelease, ...]
     definitions: tuple[RequestedTable, ...]
 
     @property
@@ -128,7 +128,7 @@ class _Requested:
         return self.request.table
 
     @property
-    def newest(self) -> Release | None:
+    def newest(self) -> PublishedRelease | None:
         return find_newest_release(self.found)
 
     def list_categories(self, name: str) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ class _Requested:
         return f"dimension.{self.table.name}__{name}_type"
 
 
-def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
+def add_requested(database: Database, found: Sequence[PublishedRelease]) -> list[Table]:
     """Add everything about the requested tables of the releases `found`, oldest first; return their definitions.
 
     Everything else must exist.
@@ -172,9 +172,9 @@ def add_requested(database: Database, found: Sequence[Release]) -> list[Table]:
     return [each.table for each in requested]
 
 
-def _list_requested(found: Sequence[Release]) -> list[_Requested]:
+def _list_requested(found: Sequence[PublishedRelease]) -> list[_Requested]:
     """Return the requested tables in order of their names."""
-    having: dict[str, list[tuple[Release, RequestedTable]]] = {}
+    having: dict[str, list[tuple[PublishedRelease, RequestedTable]]] = {}
     for release in found:
         for request in release.requested:
             having.setdefault(request.name, []).append((release, request))

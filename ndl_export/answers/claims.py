@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ndl_export.answers.questions import Answer, Questions, Subject, is_england
 from ndl_export.answers.sentences import AS_GIVEN, Wording, count_decimals, oppose
-from ndl_export.answers.vocabulary import COUNTED, TOGETHER, NotPublished, Statistic
+from ndl_export.answers.vocabulary import COUNTED, TOGETHER, NoSuchFigure, Statistic
 from ndl_export.pages.number_format import format_number, join_words
 from ndl_export.site.inference import Difference
 from ndl_export.tables.schema import Flag
@@ -149,7 +149,7 @@ class Claim(BaseModel):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ClaimJudgement:
     """The verdict on a claim, the rule that decides, the figures, and what can be said instead.
 
     `judged` is the claim as a full sentence, as it was read.
@@ -170,11 +170,11 @@ _RULES: dict[str, tuple[str, str]] = {
 }
 
 
-def _decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> Judgement:
+def _decide(rule: str, answer: Answer | None = None, verdict: str = "", **words: object) -> ClaimJudgement:
     """Return a judgement by a rule of `rules.yaml`; what can be said is the answer's sentence."""
     usual, reason = _RULES[rule]
     evidence = (answer.sentence, answer.figures) if answer else ()
-    return Judgement(verdict or usual, rule, reason.format(**words), *evidence)
+    return ClaimJudgement(verdict or usual, rule, reason.format(**words), *evidence)
 
 
 def agrees(value: float, stated: float, decimals: int, about: str) -> bool:
@@ -193,7 +193,7 @@ def agrees(value: float, stated: float, decimals: int, about: str) -> bool:
     return stated - below <= value <= stated + above
 
 
-def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judgement:
+def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> ClaimJudgement:
     """Judge one claim. Raises `InvalidClaim` if it does not have the form of `Claim`."""
     try:
         stated = claim if isinstance(claim, Claim) else Claim.model_validate(claim)
@@ -204,8 +204,8 @@ def check_claim(questions: Questions, claim: Mapping[str, Any] | Claim) -> Judge
     judge = _Judge(questions, stated)
     try:
         judgement = judge.judge()
-    except NotPublished as error:
-        judgement = Judgement(CANNOT_BE_SAID, "not published", str(error))
+    except NoSuchFigure as error:
+        judgement = ClaimJudgement(CANNOT_BE_SAID, "not published", str(error))
     return replace(judgement, judged=judge.restate())
 
 
@@ -221,7 +221,7 @@ class _Judge:
     questions: Questions
     claim: Claim
 
-    def judge(self) -> Judgement:
+    def judge(self) -> ClaimJudgement:
         claim = self.claim
         for rule in _REFUSED:
             if wording := getattr(claim, rule):
@@ -258,7 +258,7 @@ class _Judge:
         """Return the statistic that counts the children of a percentage."""
         counted = COUNTED.get(statistic.measure, statistic.measure)
         if counted != statistic.measure and statistic.opposite:
-            raise NotPublished("The number of children who did not is not published; the number who did is.")
+            raise NoSuchFigure("The number of children who did not is not published; the number who did is.")
         return replace(statistic, measure=counted)
 
     def _answer_anyway(self) -> Answer | None:
@@ -266,7 +266,7 @@ class _Judge:
             return None
         try:
             return self.questions.answer_figure(self._read_subject())
-        except NotPublished:
+        except NoSuchFigure:
             return None
 
     def _list_cohorts(self) -> str:
@@ -277,10 +277,10 @@ class _Judge:
         at = cohorts.index(self.questions.read_cohort(self.claim.cohort))
         return cohorts[at - 1] if at else None
 
-    def _judge_without_area(self) -> Judgement:
+    def _judge_without_area(self) -> ClaimJudgement:
         try:
             subject = self._read_subject(area=TOGETHER)
-        except NotPublished as error:
+        except NoSuchFigure as error:
             return _decide("no area", nearest=f" {error}")
         answer = self.questions.answer_figure(subject)
         return _decide("no area", answer, nearest="")
@@ -320,7 +320,7 @@ class _Judge:
         try:
             wording = self.questions.word(self._read_subject(**changed | ({"area": TOGETHER} if is_national else {})))
             return replace(wording, area=area) if is_national else wording
-        except NotPublished:
+        except NoSuchFigure:
             cohort = claim.cohort or Cohort(max(self.questions.published.current, default="000001")).label
             who, did = join_words(claim.groups) or "children", f"“{claim.measure}”"
             return Wording(AS_GIVEN, who, did, "", area if is_national else str(claim.area), cohort, claim.unit or "")
@@ -351,13 +351,13 @@ class _Judge:
     def _describe_target(self) -> str:
         try:
             rows = self.questions.find_target(self._read_subject())
-        except NotPublished:
+        except NoSuchFigure:
             return "a good level of development"
         return join_words(f"{row['target_percent']:g}% by {row['target_year']} ({row['target']})" for row in rows)
 
     # Values
 
-    def _judge_value(self, subject: Subject) -> Judgement:
+    def _judge_value(self, subject: Subject) -> ClaimJudgement:
         claim, answer = self.claim, self.questions.answer_figure(subject)
         [figure] = answer.figures
         shown = oppose(figure) if subject.statistic.opposite else figure
@@ -367,7 +367,7 @@ class _Judge:
             return _decide("unreliable", answer)
         return self._judge_shown(shown, answer)
 
-    def _judge_shown(self, shown: Mapping[str, Any], answer: Answer) -> Judgement:
+    def _judge_shown(self, shown: Mapping[str, Any], answer: Answer) -> ClaimJudgement:
         """Judge every part of a value: its unit, its interval and the number."""
         claim = self.claim
         unit = "pp" if claim.unit == "points" else claim.unit
@@ -383,7 +383,7 @@ class _Judge:
 
     def _judge_number(
         self, stated: float, shown: Mapping[str, Any], answer: Answer, rule: str = "value", slack: float = 0
-    ) -> Judgement:
+    ) -> ClaimJudgement:
         """Judge a stated number by a figure and its interval; `rule` is that of a right number.
 
         `slack` is what the figure may be off by its own rounding.
@@ -407,12 +407,12 @@ class _Judge:
         """Return the decimals that a number is quoted with."""
         return _count_written(stated) if self.claim.decimals is None else self.claim.decimals
 
-    def _judge_england_value(self) -> Judgement:
+    def _judge_england_value(self) -> ClaimJudgement:
         together = self._read_subject(area=TOGETHER)
         answer = self.questions.answer_figure(together)
         try:
             official = self.questions.find_beside_england(together)["england"]
-        except NotPublished:
+        except NoSuchFigure:
             return _decide("england", answer)
         official = 100 - official if together.statistic.opposite else official
         if self.claim.value is None or self.claim.about != "exactly":
@@ -423,7 +423,7 @@ class _Judge:
 
     # Comparisons
 
-    def _judge_comparison(self, subject: Subject, than: Other) -> Judgement:
+    def _judge_comparison(self, subject: Subject, than: Other) -> ClaimJudgement:
         if self.claim.times is not None:
             return _decide("ratio", self.questions.answer_figure(subject))
         if than.area is not None and is_england(than.area):
@@ -438,7 +438,7 @@ class _Judge:
             return self._judge_difference(answer.difference, answer)
         return _decide("not compared", answer, why=answer.difference)
 
-    def _judge_difference(self, found: Difference, answer: Answer) -> Judgement:
+    def _judge_difference(self, found: Difference, answer: Answer) -> ClaimJudgement:
         claim = self.claim
         wanted = {"higher": "ahead", "rose": "ahead", "lower": "behind", "fell": "behind"}.get(claim.comparison or "")
         if wanted is None:
@@ -464,12 +464,12 @@ class _Judge:
             changed.setdefault("cohort", self._find_previous_cohort())
         other = self._read_subject(**changed)
         if self.claim.comparison in _CHANGES and other.cohort > subject.cohort:
-            raise NotPublished("A change is from an earlier cohort: `than` is the earlier one.")
+            raise NoSuchFigure("A change is from an earlier cohort: `than` is the earlier one.")
         if other == subject:
-            raise NotPublished("The claim compares a figure with itself.")
+            raise NoSuchFigure("The claim compares a figure with itself.")
         return other
 
-    def _judge_rank(self, subject: Subject) -> Judgement:
+    def _judge_rank(self, subject: Subject) -> ClaimJudgement:
         ranks = self.questions.rank_areas(subject.statistic, subject.cohort)
         answer = self.questions.answer_ranking(subject.statistic, subject.cohort)
         row = next((each for each in ranks if each["area_code"] == subject.area_code), None)
@@ -485,37 +485,37 @@ class _Judge:
         rule = "rank not certain" if best <= wanted <= worst else "other rank"
         return _decide(rule, answer, best=row["best_rank"], worst=row["worst_rank"])
 
-    def _judge_target(self, subject: Subject) -> Judgement:
+    def _judge_target(self, subject: Subject) -> ClaimJudgement:
         answer = self.questions.answer_figure(subject)
         verdicts = {row["verdict"] for row in self.questions.find_target(subject)}
         if verdicts == {self.claim.target}:
             return _decide("target", answer)
         return _decide("target", answer, NOT_SUPPORTED if verdicts <= {"met", "not met"} else CANNOT_BE_SAID)
 
-    def _judge_sum(self) -> Judgement:
+    def _judge_sum(self) -> ClaimJudgement:
         areas = [self.claim.area] if self.claim.area else []
         added, measure = self.claim.added, self._read_added_measure()
         try:
             in_areas = [self.questions.read_area(each) for each in added]
-        except NotPublished:
+        except NoSuchFigure:
             in_areas = []
         if not in_areas and not areas:
             return _decide("no area", nearest="")
         if (in_areas and areas) or (not in_areas and self.claim.groups):
-            raise NotPublished("Areas are added up for a group, or groups in an area: state only one of them besides.")
+            raise NoSuchFigure("Areas are added up for a group, or groups in an area: state only one of them besides.")
         try:
             parts = (added, self.claim.groups) if in_areas else (areas, added)
             answer = self.questions.answer_sum(*parts, self.claim.cohort)
-        except NotPublished as error:
+        except NoSuchFigure as error:
             overlapping = "added up" in str(error) or "within another" in str(error)
-            return Judgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
+            return ClaimJudgement(NOT_SUPPORTED if overlapping else CANNOT_BE_SAID, "sum", str(error))
         return self._judge_shown(answer.added[measure], answer)
 
     def _read_added_measure(self) -> str:
-        """Return the measure whose sum is claimed. Raises `NotPublished` if it is not one that is added up."""
+        """Return the measure whose sum is claimed. Raises `NoSuchFigure` if it is not one that is added up."""
         if self.claim.measure is None:
             return "children_count" if self.claim.unit == "children" else "gld_children_percent"
         found = self.questions.read_subject(self.claim.measure, TOGETHER).statistic
         if found.measure not in ("children_count", "gld_children_percent") or found.signature or found.opposite:
-            raise NotPublished("Only children, and their good level of development, are added up.")
+            raise NoSuchFigure("Only children, and their good level of development, are added up.")
         return found.measure

@@ -15,8 +15,8 @@ from pydantic import Field, create_model
 
 from ndl_export.answers.claims import LONGEST_NAME, Claim, check_claim
 from ndl_export.answers.published import Published
-from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NotPublished, Questions, is_england
-from ndl_export.answers.vocabulary import TOGETHER, Index
+from ndl_export.answers.questions import NEVER_CONCLUDED, Answer, NoSuchFigure, Questions, is_england
+from ndl_export.answers.vocabulary import TOGETHER, NameIndex
 
 _INSTRUCTIONS = (
     "Official statistics on school readiness, with privacy noise and an interval on every figure. Never compare, add up"
@@ -43,7 +43,7 @@ OtherGroups = Annotated[
 def build_server(published: Published) -> MCPServer:
     """Return a server that offers the tools."""
     questions = Questions(published)
-    tools = _Tools(questions, Index(questions.vocabulary))
+    tools = _Tools(questions, NameIndex(questions.vocabulary))
     offered = (
         *(tools.list_releases, tools.search, tools.describe_table, tools.get_figures, tools.compare, tools.rank),
         *(tools.trend, tools.add_up, tools.distance_from_target, tools.cite, tools.prove, tools.check_claim),
@@ -66,7 +66,7 @@ def _answer_all(tool: Callable[..., dict[str, Any]], signature: str) -> Callable
     def answer(*args: Any, **named: Any) -> dict[str, Any]:
         try:
             found = tool(*args, **named)
-        except NotPublished as error:
+        except NoSuchFigure as error:
             found = {"refused": True, "answer": str(error), "figures": []}
         return found | {"signature": signature}
 
@@ -85,7 +85,7 @@ def _build_tool(tool: Callable[..., dict[str, Any]], signature: str) -> Tool:
 class _Tools:
     """The tools, one method each; their docstrings are what agents read."""
 
-    def __init__(self, questions: Questions, index: Index) -> None:
+    def __init__(self, questions: Questions, index: NameIndex) -> None:
         self._questions, self._index = questions, index
 
     def list_releases(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class _Tools:
         """Describe a table: what it counts, who is in it, its measures, and the categories of its filters."""
         tables = self._questions.vocabulary.tables
         if table not in tables:
-            raise NotPublished(f"There is no table {table!r}. Tables: {', '.join(tables)}.")
+            raise NoSuchFigure(f"There is no table {table!r}. Tables: {', '.join(tables)}.")
         found = tables[table]
         categories: dict[str, dict[str, None]] = {}
         for each in self._questions.vocabulary.statistics:
@@ -168,7 +168,7 @@ class _Tools:
             than_cohort or cohort,
         )
         if other == one:
-            raise NotPublished("Both sides are the same figure: name another area, groups or cohort.")
+            raise NoSuchFigure("Both sides are the same figure: name another area, groups or cohort.")
         return self._answer(self._questions.answer_comparison(one, other))
 
     def rank(self, measure: Measure, groups: Groups = [], cohort: Cohort = None) -> dict[str, Any]:  # noqa: B006
@@ -201,7 +201,7 @@ class _Tools:
         """Give the citation, licence and notice of a release."""
         version = release or max(self._questions.published.current.values(), default=None)
         if version is None or version not in self._questions.published.bundles:
-            raise NotPublished(
+            raise NoSuchFigure(
                 f"There is no release {version}. Releases: {', '.join(self._questions.published.bundles)}."
             )
         return self._questions.cite(version)

@@ -21,7 +21,7 @@ from ndl_export.facts import description, directory_files
 from ndl_export.facts.known_publishers import SIGNED, Trust, check_releases
 from ndl_export.facts.release_facts import (
     WITHDRAWN_FILE,
-    Release,
+    PublishedRelease,
     Version,
     list_versions,
     read_releases,
@@ -42,7 +42,7 @@ class Published:
     """An analyst database, which is only read, its releases, oldest first, and the directory of their bundles."""
 
     connection: duckdb.DuckDBPyConnection
-    releases: Sequence[Release]
+    releases: Sequence[PublishedRelease]
     folder: Path = Path()
     signature: str = ""
     """A sentence on whether the signatures were checked, and with which key; every answer has it."""
@@ -62,7 +62,7 @@ class Published:
         return {row["time_period"]: row["release_version"] for row in rows}
 
     @cached_property
-    def bundles(self) -> dict[str, Release]:
+    def bundles(self) -> dict[str, PublishedRelease]:
         """The releases by version, oldest first."""
         return {release.version: release for release in self.releases}
 

@@ -27,7 +27,7 @@ from ndl_export.answers.sentences import (
     format_with_interval,
     oppose,
 )
-from ndl_export.answers.vocabulary import NotPublished, Statistic, Vocabulary, list_categories, word_statistic
+from ndl_export.answers.vocabulary import NoSuchFigure, Statistic, Vocabulary, list_categories, word_statistic
 from ndl_export.api.documents import FIGURES, IS_CURRENT, JSON
 from ndl_export.facts.description import OGL_ADDRESS, OGL_NAME
 from ndl_export.facts.row_hashes import prove_rows
@@ -84,7 +84,7 @@ class Subject:
 
 
 class Questions:
-    """Answers questions about the releases. Every method raises `NotPublished` if they cannot answer."""
+    """Answers questions about the releases. Every method raises `NoSuchFigure` if they cannot answer."""
 
     def __init__(self, published: Published) -> None:
         self.published, self.vocabulary = published, Vocabulary(published)
@@ -97,7 +97,7 @@ class Questions:
     def read_subject(
         self, measure: str | None, area: str, groups: Sequence[str] = (), cohort: str | None = None
     ) -> Subject:
-        """Return the subject that words name. Raises `NotPublished` if they fit no statistic, or several."""
+        """Return the subject that words name. Raises `NoSuchFigure` if they fit no statistic, or several."""
         meanings = self.vocabulary.read_words(measure, "measure", "opposite", *_GROUPS) if measure else ()
         measures = {each.value for each in meanings if each.kind not in _GROUPS}
         opposite = any(each.kind == "opposite" for each in meanings)
@@ -107,7 +107,7 @@ class Questions:
         found = self.vocabulary.find_statistics(measures, named, opposite)
         if len(found) > 1:
             readings = "; ".join(f"{each.table}.{each.measure} ({each.categories})" for each in found)
-            raise NotPublished(f"It can be read in {len(found)} ways: {readings}.")
+            raise NoSuchFigure(f"It can be read in {len(found)} ways: {readings}.")
         return Subject(found[0], self.read_area(area), self.read_cohort(cohort))
 
     def read_area(self, words: str) -> str:
@@ -115,7 +115,7 @@ class Questions:
         words = words.strip().removeprefix("the ")
         place = _load_places_by_name().get(words.lower())
         if place and place.new_la_code not in self.areas:
-            raise NotPublished(describe_elsewhere(place.la_name))
+            raise NoSuchFigure(describe_elsewhere(place.la_name))
         return str(self._list_pairs("SELECT meaning_of('area', ?) AS found", words)[0]["found"])
 
     def read_cohort(self, words: str | None) -> str:
@@ -129,7 +129,7 @@ class Questions:
             # The macros' own messages, which name the nearest matches; who asks here has tools in place of SQL.
             said = str(error).removeprefix("Invalid Input Error: ").partition("\n")[0]
             plain = _SQL.sub("", said)
-            raise NotPublished(plain if plain == said else f"{end_sentence(plain)} {_TOOLS}") from None
+            raise NoSuchFigure(plain if plain == said else f"{end_sentence(plain)} {_TOOLS}") from None
 
     # Figures
 
@@ -164,13 +164,13 @@ class Questions:
         return [figure for figure in found if figure]
 
     def get_figure(self, subject: Subject) -> dict[str, Any]:
-        """Return the figure of a subject. Raises `NotPublished` if its area has no such row."""
+        """Return the figure of a subject. Raises `NoSuchFigure` if its area has no such row."""
         found = self.list_figures(subject.statistic, subject.cohort)
         if subject.area_code not in found:
             of_cohorts = (self.list_figures(subject.statistic, cohort) for cohort in self.published.current)
             areas = dict.fromkeys(each["area_name"] for figures in of_cohorts for each in figures.values())
             area, cohort = self.get_area_name(subject.area_code), Cohort(subject.cohort).label
-            raise NotPublished(
+            raise NoSuchFigure(
                 f"{area} has no such figure in {cohort}: it would be too uncertain, or was not measured. Areas"
                 f" that have it: {join_words(areas) or 'none'}."
             )
@@ -201,7 +201,7 @@ class Questions:
                 rows.setdefault(version, []).append((str(figure["table"]), int(figure["row"])))
             evidence = [prove_rows(self.published.folder / version, wanted) for version, wanted in rows.items()]
         except (ValueError, TypeError, OSError, KeyError):
-            raise NotPublished(
+            raise NoSuchFigure(
                 "There is no such row in the releases, or the release holds no hashes of rows."
             ) from None
         notices = dict.fromkeys(self.published.bundles[version].notice for version in rows)
@@ -353,7 +353,7 @@ class Questions:
         """Answer how councils rank in a statistic."""
         ranks = self.rank_areas(statistic, cohort)
         if len(ranks) < 2:
-            raise NotPublished("Fewer than two councils have this figure, so there is nothing to rank.")
+            raise NoSuchFigure("Fewer than two councils have this figure, so there is nothing to rank.")
         figures = self.list_figures(statistic, cohort)
         councils = [each for each in figures.values() if each["geographic_level"] == LOCAL_AUTHORITY]
         places = "; ".join(
@@ -371,7 +371,7 @@ class Questions:
         figures = self.list_series(statistic, area_code)
         if len(figures) < 2:
             held = join_words(Cohort(each["time_period"]).label for each in figures) or "none"
-            raise NotPublished(
+            raise NoSuchFigure(
                 f"A change needs two cohorts, and the releases have {self.get_area_name(area_code)} in: {held}. The"
                 " nearest that can be said is the figure of that cohort."
             )
@@ -386,7 +386,7 @@ class Questions:
             "FROM gld_sum(?, ?, cohort := ?)", " + ".join(areas), " + ".join(groups) or EVERYONE, cohort
         )[0]
         if row["gld_percent"] is None:
-            raise NotPublished(capitalise(row["basis"]) + ".")
+            raise NoSuchFigure(capitalise(row["basis"]) + ".")
         codes = [self.read_area(area) for area in areas]
         figures = []
         for group in groups or [EVERYONE]:
@@ -414,7 +414,7 @@ class Questions:
             )
         rows = [row for row in rows if row["area_code"] == subject.area_code]
         if not rows or rows[0]["verdict"] is None:
-            raise NotPublished("There is no official figure of England for it, so it cannot be compared with England.")
+            raise NoSuchFigure("There is no official figure of England for it, so it cannot be compared with England.")
         return rows[0]
 
     def answer_beside_england(self, subject: Subject) -> Answer:
@@ -422,7 +422,7 @@ class Questions:
         row, figure = self.find_beside_england(subject), self.get_figure(subject)
         found = inference.Difference(row["lower_end"], row["upper_end"], row["verdict"])
         if subject.statistic.opposite:
-            raise NotPublished("England is compared by the good level of development itself: ask for that.")
+            raise NoSuchFigure("England is compared by the good level of development itself: ask for that.")
         conclusion = inference.describe_difference(self.get_area_name(subject.area_code).rstrip(","), COUNTRY[1], found)
         official = f"England’s official figure is {row['england']:.1f}% ({row['source']})."
         may, may_not = _list_conclusions("difference", conclusion=conclusion)
@@ -445,7 +445,7 @@ class Questions:
         """Return how far a subject is from each target of its area."""
         group = self._get_group(subject.statistic)
         if group is None or subject.statistic.measure == "gld_difference_points":
-            raise NotPublished("Targets are for the good level of development of an area or a group of its children.")
+            raise NoSuchFigure("Targets are for the good level of development of an area or a group of its children.")
         rows = self._list_pairs("FROM gld_to_target(?, cohort := ?)", group, subject.cohort)
         return [row for row in rows if row["area_code"] == subject.area_code]
 

@@ -12,9 +12,9 @@ from typing import Any
 from ndl_export.answers.claims import SUPPORTED, check_claim
 from ndl_export.answers.questions import Questions, Subject
 from ndl_export.answers.sentences import count_decimals
-from ndl_export.answers.vocabulary import TOGETHER, NotPublished, Statistic
+from ndl_export.answers.vocabulary import TOGETHER, NoSuchFigure, Statistic
 from ndl_export.facts import description
-from ndl_export.facts.release_facts import Release
+from ndl_export.facts.release_facts import PublishedRelease
 from ndl_export.pages.number_format import join_parts
 from ndl_export.site.inference import Difference
 from sources.reference.cohorts import Cohort
@@ -37,7 +37,7 @@ _HIGHER = {"ahead": "higher", "behind": "lower"}
 
 
 @dataclass(frozen=True)
-class Quote:
+class QuotableSentence:
     """A sentence that may be quoted, with its interval; `claim` are its parts, and `figures` what it rests on."""
 
     sentence: str
@@ -51,8 +51,8 @@ class Quotes:
 
     area_code: str
     area_name: str
-    release: Release
-    said: list[Quote]
+    release: PublishedRelease
+    said: list[QuotableSentence]
     unsaid: list[str]
 
     @property
@@ -83,7 +83,7 @@ def list_all_quotes(questions: Questions) -> dict[str, Quotes]:
 def _iter_statistics(questions: Questions) -> Iterator[Statistic]:
     for measure, group in (*_VALUES, *_COMPARED):
         # a release whose noise leaves a group no figure does not have its statistic
-        with suppress(NotPublished):
+        with suppress(NoSuchFigure):
             yield questions.read_subject(measure, TOGETHER, [group] if group else ()).statistic
 
 
@@ -93,9 +93,9 @@ def list_quotes(questions: Questions, area_code: str) -> Quotes | None:
     try:
         release = questions.published.bundles[questions.published.current[quoted.cohort]]
         found = [*quoted.iter_candidates()]
-    except NotPublished:
+    except NoSuchFigure:
         return None
-    said = [each for each in found if isinstance(each, Quote)]
+    said = [each for each in found if isinstance(each, QuotableSentence)]
     unsaid = [each for each in found if isinstance(each, str)]
     return Quotes(area_code, quoted.area, release, said, list(dict.fromkeys(unsaid)))
 
@@ -115,7 +115,7 @@ class _Quoted:
 
     @cached_property
     def cohort(self) -> str:
-        """The newest cohort that the area has a figure for. Raises `NotPublished` if it has a row in none."""
+        """The newest cohort that the area has a figure for. Raises `NoSuchFigure` if it has a row in none."""
         statistic = self.questions.read_subject("ready for school", self.area).statistic
         found = [
             figure["time_period"]
@@ -123,20 +123,20 @@ class _Quoted:
             if figure["value"] is not None or figure["time_period"] == min(self.questions.published.current)
         ]
         if not found:
-            raise NotPublished(f"No current release has figures for {self.area}.")
+            raise NoSuchFigure(f"No current release has figures for {self.area}.")
         return max(found)
 
     @property
     def _about(self) -> dict[str, Any]:
         return {"area": self.area, "cohort": Cohort(self.cohort).label}
 
-    def iter_candidates(self) -> Iterator[Quote | str]:
+    def iter_candidates(self) -> Iterator[QuotableSentence | str]:
         """Yield every sentence, and what cannot be said in words."""
         for measure, group in _VALUES:
             yield from self._quote_value(measure, group)
         for one, other in _GROUPS:
             # whichever of the two is not published is named by `_quote_value`
-            with suppress(NotPublished):
+            with suppress(NoSuchFigure):
                 yield from self._compare(one, self._read("ready for school", other), {"group": other})
         everyone = self._read("ready for school")
         if self.area != TOGETHER:
@@ -154,18 +154,20 @@ class _Quoted:
     def _read(self, measure: str | None, *groups: str) -> Subject:
         return self.questions.read_subject(measure, self.area, groups, self.cohort)
 
-    def _judge(self, parts: dict[str, Any], further: str = "") -> Quote | str:
+    def _judge(self, parts: dict[str, Any], further: str = "") -> QuotableSentence | str:
         """Return the quotation of a claim, or why it cannot be said."""
         judgement = check_claim(self.questions, self._about | parts)
         if judgement.verdict != SUPPORTED:
             return f"Not to be said: “{judgement.judged}” {judgement.reason}"
-        return Quote(" ".join(filter(None, (judgement.judged, further))), self._about | parts, judgement.figures)
+        return QuotableSentence(
+            " ".join(filter(None, (judgement.judged, further))), self._about | parts, judgement.figures
+        )
 
-    def _quote_value(self, measure: str | None, group: str | None) -> Iterator[Quote | str]:
+    def _quote_value(self, measure: str | None, group: str | None) -> Iterator[QuotableSentence | str]:
         try:
             subject = self._read(measure, *filter(None, [group]))
             answer = self.questions.answer_figure(subject)
-        except NotPublished as error:
+        except NoSuchFigure as error:
             yield str(error)
             return
         [figure] = answer.figures
@@ -179,14 +181,18 @@ class _Quoted:
         interval = [round(figure[end], places) for end in ("lower", "upper")]
         judged = self._judge(parts | quoted | {"interval": interval})
         # The answer's own sentence has the flag as well.
-        yield Quote(answer.sentence, judged.claim, judged.figures) if isinstance(judged, Quote) else judged
+        yield (
+            QuotableSentence(answer.sentence, judged.claim, judged.figures)
+            if isinstance(judged, QuotableSentence)
+            else judged
+        )
 
-    def _compare(self, group: str | None, other: Subject, than: dict[str, Any]) -> Iterator[Quote | str]:
+    def _compare(self, group: str | None, other: Subject, than: dict[str, Any]) -> Iterator[QuotableSentence | str]:
         groups = [group] if group else []
         one = self._read("ready for school", *groups)
         try:
             answer = self.questions.answer_comparison(one, other)
-        except NotPublished as error:
+        except NoSuchFigure as error:
             yield str(error)
             return
         if any(each["value"] is None for each in answer.figures):
@@ -202,7 +208,7 @@ class _Quoted:
             parts = _READY | {"group": groups, "comparison": comparison, "than": than} | size
             yield self._judge(parts, answer.may_conclude[0])
 
-    def _quote_rank(self, subject: Subject) -> Iterator[Quote | str]:
+    def _quote_rank(self, subject: Subject) -> Iterator[QuotableSentence | str]:
         ranks = self.questions.rank_areas(subject.statistic, subject.cohort)
         row = next((each for each in ranks if each["area_code"] == self.area_code), None)
         if row is None or len(ranks) < 2:
@@ -214,7 +220,7 @@ class _Quoted:
         claim = {"comparison": "lowest"} if best == len(ranks) else {"comparison": "highest", "rank": best}
         yield self._judge(_READY | claim, self.questions.answer_figure(subject).sentence)
 
-    def _quote_target(self, subject: Subject) -> Iterator[Quote | str]:
+    def _quote_target(self, subject: Subject) -> Iterator[QuotableSentence | str]:
         rows = [row for row in self.questions.find_target(subject) if row["verdict"] != "no figure"]
         answer = self.questions.answer_figure(subject)
         further = " ".join((*self.questions.describe_targets(rows), answer.sentence))
@@ -224,10 +230,10 @@ class _Quoted:
         elif rows:
             yield further
 
-    def _compare_with_england(self, subject: Subject) -> Iterator[Quote | str]:
+    def _compare_with_england(self, subject: Subject) -> Iterator[QuotableSentence | str]:
         try:
             answer = self.questions.answer_beside_england(subject)
-        except NotPublished:
+        except NoSuchFigure:
             return
         if isinstance(answer.difference, Difference) and answer.difference.is_certain:
             parts = _READY | {"comparison": _HIGHER[answer.difference.verdict], "than": {"area": COUNTRY[1]}}

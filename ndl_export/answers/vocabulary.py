@@ -48,7 +48,7 @@ Category = tuple[str, str]
 Signature = frozenset[Category]
 
 
-class NotPublished(Exception):
+class NoSuchFigure(Exception):
     """The releases do not hold the figure; the message names the nearest figure that they do hold."""
 
 
@@ -200,7 +200,7 @@ class Vocabulary:
         return frozenset(category for each in self.statistics for category in each.signature)
 
     def read_words(self, words: str, *kinds: str) -> tuple[Meaning, ...]:
-        """Return what words stand for as a whole. Raises `NotPublished`, which names the nearest words."""
+        """Return what words stand for as a whole. Raises `NoSuchFigure`, which names the nearest words."""
         tokens = tuple(split_tokens(words))
         stems = tuple(_stem(token) for token in tokens)
         without_nouns = tuple(stem for stem in stems if stem not in _NOUNS)
@@ -211,7 +211,7 @@ class Vocabulary:
             near = difflib.get_close_matches(" ".join(tokens), dict.fromkeys(known), n=3, cutoff=0.3)
             nearest = f" Nearest: {', '.join(near)}." if near else ""
             what = " or ".join(dict.fromkeys("measure" if each in _OF_MEASURES else "group" for each in kinds))
-            raise NotPublished(f"The release has no {what} called “{words}”.{nearest}")
+            raise NoSuchFigure(f"The release has no {what} called “{words}”.{nearest}")
         return found
 
     def read_question(self, question: str) -> list[Statistic]:
@@ -235,7 +235,7 @@ class Vocabulary:
         usual = [(), _READY] if labels - self._characteristics else [_READY, ()]
         for meant in map(frozenset, [*filter(None, (plain | opposite, plain)), *usual]):
             if meant or groups:
-                with contextlib.suppress(NotPublished):
+                with contextlib.suppress(NoSuchFigure):
                     return self.find_statistics(meant, groups, bool(opposite & meant))
         return []
 
@@ -271,10 +271,10 @@ class Vocabulary:
         """Return the statistics that measures and categories fit exactly.
 
         `groups` has the alternatives for each category that was named. If no measure is named, it is the share of
-        children (or responses) in the row's table. Raises `NotPublished`, which names what comes nearest.
+        children (or responses) in the row's table. Raises `NoSuchFigure`, which names what comes nearest.
         """
         if not self.published.current:
-            raise NotPublished("Every release here is withdrawn.")
+            raise NoSuchFigure("Every release here is withdrawn.")
         found: dict[tuple[str, Signature], Statistic] = {}
         groups = _find_comparison(measures, groups)
         said_with = {_STATED["populations"].get(other) for other in measures}
@@ -296,7 +296,7 @@ class Vocabulary:
                     # If several tables have it, the first one supplies it, as in `gld_by_group`.
                     found.setdefault((each.measure, each.signature), replace(each, opposite=opposite))
         if not found:
-            raise NotPublished(self._describe_nearest(meant, chosen))
+            raise NoSuchFigure(self._describe_nearest(meant, chosen))
         return list(found.values())
 
     def list_names(self, statistic: Statistic) -> list[str]:
@@ -329,7 +329,7 @@ class Vocabulary:
         return f"The release has no such figure for {wanted}." + (f" Nearest: {some}." if some else "")
 
 
-class Index:
+class NameIndex:
     """Full-text index of every published statistic, by the words of its table, its measure and its categories."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:

@@ -24,7 +24,7 @@ from ndl_export.analyst_db.database import Database
 from ndl_export.api import shapes
 from ndl_export.facts import description, missing
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import QUOTES_FILE, SITE_FOLDER, TITLE, Release, read_releases
+from ndl_export.facts.release_facts import QUOTES_FILE, SITE_FOLDER, TITLE, PublishedRelease, read_releases
 from ndl_export.facts.row_hashes import prove_rows
 from ndl_export.files import signing, whole_files
 from ndl_export.tables import Table
@@ -74,7 +74,7 @@ def format_document(document: BaseModel) -> bytes:
     return json.dumps(document.model_dump(mode="json"), ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def build_documents(found: Sequence[Release], sums: Mapping[str, str]) -> dict[str, bytes]:
+def build_documents(found: Sequence[PublishedRelease], sums: Mapping[str, str]) -> dict[str, bytes]:
     """Return every document except those of figures, by path below the folder of the API.
 
     `found` are the releases, oldest first, and `sums` the SHA-256 of each one's file of checksums.
@@ -96,7 +96,7 @@ def build_documents(found: Sequence[Release], sums: Mapping[str, str]) -> dict[s
     return written | {name: format_document(each) for name, each in documents.items()}
 
 
-def build_quotes(release_dir: Path, found: Sequence[Release]) -> dict[str, bytes]:
+def build_quotes(release_dir: Path, found: Sequence[PublishedRelease]) -> dict[str, bytes]:
     """Return the sentences of the newest release that may be quoted, and their proofs, by path and area."""
     newest = facts.find_newest_release(found)
     file = release_dir / newest.version / SITE_FOLDER / QUOTES_FILE if newest else None
@@ -117,10 +117,10 @@ def build_quotes(release_dir: Path, found: Sequence[Release]) -> dict[str, bytes
     return {name: format_document(document) for name, document in documents.items()}
 
 
-def build_about(release: Release) -> shapes.About:
+def build_about(release: PublishedRelease) -> shapes.ReleaseNotice:
     """Return what must be shown with any figure of a release."""
     gone = release.withdrawal
-    return shapes.About(
+    return shapes.ReleaseNotice(
         release=release.version,
         published_on=release.published_on,
         notice=release.notice or None,
@@ -130,7 +130,7 @@ def build_about(release: Release) -> shapes.About:
     )
 
 
-def _build_release(release: Release, current: Mapping[str, str], sums: str) -> shapes.Release:
+def _build_release(release: PublishedRelease, current: Mapping[str, str], sums: str) -> shapes.Release:
     return shapes.Release(
         **dict(build_about(release)),
         cohorts=sorted(release.cohorts),
@@ -144,14 +144,14 @@ def _build_release(release: Release, current: Mapping[str, str], sums: str) -> s
     )
 
 
-def list_table_names(release: Release) -> list[str]:
+def list_table_names(release: PublishedRelease) -> list[str]:
     """Return the names of a release's tables, in order; a bundle of another schema may lack one."""
     return [name for name in merge_tables(release.requested) if release.read(f"{name}.parquet", ()) is not None]
 
 
-def iter_tables(found: Sequence[Release]) -> Iterator[shapes.Table]:
+def iter_tables(found: Sequence[PublishedRelease]) -> Iterator[shapes.Table]:
     """Yield every table, as the newest release that has it defines it."""
-    having: dict[str, list[Release]] = {}
+    having: dict[str, list[PublishedRelease]] = {}
     for release in found:
         for name in list_table_names(release):
             having.setdefault(name, []).append(release)
@@ -165,7 +165,7 @@ def iter_tables(found: Sequence[Release]) -> Iterator[shapes.Table]:
         yield shapes.Table(**dict(text) | {"filters": filters}, releases=[each.version for each in releases])
 
 
-def build_table_text(table: Table, release: Release) -> shapes.TableText:
+def build_table_text(table: Table, release: PublishedRelease) -> shapes.TableText:
     """Return the definition of a table of a release, in words."""
     own = {name: getattr(table, name) for name in ("name", "title", "description", "population", "filters")}
     measures = [
@@ -177,7 +177,7 @@ def build_table_text(table: Table, release: Release) -> shapes.TableText:
     return shapes.TableText.model_validate(own | more)
 
 
-def build_areas(found: Sequence[Release]) -> shapes.Areas:
+def build_areas(found: Sequence[PublishedRelease]) -> shapes.Areas:
     """Return every area, the widest first; each has the name that the newest release gives it."""
     versions: dict[str, dict[str, None]] = {}
     areas = {}
@@ -199,7 +199,7 @@ def build_areas(found: Sequence[Release]) -> shapes.Areas:
     )
 
 
-def _build_cohorts(found: Sequence[Release], current: Mapping[str, str]) -> shapes.Cohorts:
+def _build_cohorts(found: Sequence[PublishedRelease], current: Mapping[str, str]) -> shapes.Cohorts:
     codes = sorted({cohort for release in found for cohort in release.cohorts})
     return shapes.Cohorts(
         cohorts=[
@@ -216,7 +216,7 @@ def _build_cohorts(found: Sequence[Release], current: Mapping[str, str]) -> shap
     )
 
 
-def _build_index(newest: Release | None) -> shapes.Index:
+def _build_index(newest: PublishedRelease | None) -> shapes.Index:
     links = {name: f"{name}.json" for name in ("releases", "tables", "areas", "cohorts", "openapi")}
     if newest:
         links["current_figures"] = f"releases/{newest.version}/{INDEX}"
@@ -232,7 +232,7 @@ def _build_index(newest: Release | None) -> shapes.Index:
 
 
 def iter_figure_files(
-    connection: duckdb.DuckDBPyConnection, release: Release, table: Table, area: str | None = None
+    connection: duckdb.DuckDBPyConnection, release: PublishedRelease, table: Table, area: str | None = None
 ) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of the file of each area of a table, or of one area, from the SQL table `figures`."""
     about, text = dict(build_about(release)), build_table_text(table, release)
@@ -251,7 +251,7 @@ def fill_figures(document: bytes, figures: str) -> bytes:
     return document.replace(b'"figures": []', f'"figures": [\n{figures}\n  ]'.encode())
 
 
-def iter_release_files(connection: duckdb.DuckDBPyConnection, release: Release) -> Iterator[tuple[str, bytes]]:
+def iter_release_files(connection: duckdb.DuckDBPyConnection, release: PublishedRelease) -> Iterator[tuple[str, bytes]]:
     """Yield name and content of every file of a release's figures, and last the list of them."""
     tables, total = merge_tables(release.requested), hashlib.sha256()
     digests: dict[str, bytes] = {}
@@ -299,7 +299,7 @@ def publish_api(release_dir: Path) -> None:
         whole_files.write_whole(place / name, documents[name])
 
 
-def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[Release]) -> None:
+def load_figures(connection: duckdb.DuckDBPyConnection, found: Sequence[PublishedRelease]) -> None:
     """Make tables `figures` (of `select_figures`) and `releases.current` of these releases, oldest first, in memory."""
     add_all(Database(connection, comments=False), list(found))
     connection.execute("ATTACH ':memory:' AS served; CREATE SCHEMA served.releases")
@@ -341,7 +341,7 @@ def hash_sums_file(release_dir: Path, version: str) -> str:
     return hashlib.sha256((release_dir / version / signing.SUMS_FILE).read_bytes()).hexdigest()
 
 
-def _hash_inputs(release: Release, sums: str) -> str:
+def _hash_inputs(release: PublishedRelease, sums: str) -> str:
     """Return the SHA-256 of what determines the files of figures of a release."""
     withdrawal = asdict(release.withdrawal) if release.withdrawal else None
     parts = [compute_program_sha256(_PROGRAM, _LIBRARIES), sums, withdrawal]
@@ -366,7 +366,7 @@ def _is_whole(folder: Path) -> bool:
     return all((folder / unquote(file)).is_file() for table in listed for file in table["areas"].values())
 
 
-def _write_figures(release_dir: Path, release: Release) -> None:
+def _write_figures(release_dir: Path, release: PublishedRelease) -> None:
     """Write the files of figures of a release, and the list of them."""
     with open_in_memory() as connection, tempfile.TemporaryDirectory(prefix=".api.", dir=release_dir) as scratch:
         connection.execute(

@@ -20,7 +20,13 @@ from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
 from ndl_export.facts.known_publishers import NOT_CHECKED, Trust, UnknownPublisher, check_releases
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import WITHDRAWN_FILE, Release, UnreadableWithdrawals, list_versions, read_releases
+from ndl_export.facts.release_facts import (
+    WITHDRAWN_FILE,
+    PublishedRelease,
+    UnreadableWithdrawals,
+    list_versions,
+    read_releases,
+)
 from ndl_export.files.signing import SUMS_FILE
 from ndl_export.files.whole_files import format_csv
 from ndl_export.pages.number_format import join_parts
@@ -57,11 +63,11 @@ class UnknownName(Exception):
 
 
 @dataclass(frozen=True)
-class Page:
+class PageOfRows:
     """One page of figures: how many match, and those on the page as JSON or as CSV."""
 
     total: int
-    releases: tuple[Release, ...]
+    releases: tuple[PublishedRelease, ...]
     content: str
 
 
@@ -105,7 +111,9 @@ class Snapshot:
         for entry in (entry for table in tables for entry in table.filters):
             self._filters.setdefault(entry.name, {}).update({each: each for each in entry.categories})
 
-    def find_figures(self, conditions: Mapping[str, Sequence[str]], limit: int, offset: int, *, csv: bool) -> Page:
+    def find_figures(
+        self, conditions: Mapping[str, Sequence[str]], limit: int, offset: int, *, csv: bool
+    ) -> PageOfRows:
         """Return one page of the figures that meet every condition: any of its values, by parameter or filter.
 
         Raises `UnknownName`.
@@ -124,11 +132,11 @@ class Snapshot:
         [(total,)] = cursor.execute(f"SELECT count(*) FROM figures WHERE {where}", values).fetchall()
         releases = tuple(self.releases[version] for version in dict.fromkeys(row[0] for row in rows))
         if not csv:
-            return Page(total, releases, ",\n".join(figure for _, figure in rows))
+            return PageOfRows(total, releases, ",\n".join(figure for _, figure in rows))
         gone = {each.version: each.withdrawal.sentence if each.withdrawal else "" for each in releases}
         notices = {each.version: join_parts(gone[each.version], each.notice) for each in releases}
         lines = ((*row, notices[version]) for version, *row in rows)
-        return Page(total, releases, format_csv((*header, "notice"), lines))
+        return PageOfRows(total, releases, format_csv((*header, "notice"), lines))
 
     def _build_where(self, conditions: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, Any]]:
         """Return SQL of the conditions, without any word of the reader, and the values to bind."""
@@ -175,14 +183,14 @@ class Snapshot:
             raise UnknownName("area", area, self.areas)
         return self.documents[f"{folder}/{area}.json"]
 
-    def get_release(self, version: str) -> Release:
+    def get_release(self, version: str) -> PublishedRelease:
         """Return a release. Raises `UnknownName`."""
         if version not in self.releases:
             raise UnknownName("release", version, self.releases)
         return self.releases[version]
 
 
-def build_page(page: Page, offset: int, following: str | None) -> bytes:
+def build_page(page: PageOfRows, offset: int, following: str | None) -> bytes:
     """Return a page of figures as the document `shapes.Figures`."""
     about = [documents.build_about(release) for release in page.releases]
     head = shapes.Figures(total=page.total, offset=offset, next=following, about=about, figures=[])

@@ -55,7 +55,7 @@ class Withdrawal(_Shape):
     sentence: str = Field(description="Both in a sentence, to show before any figure of the release")
 
 
-class About(_Shape):
+class ReleaseNotice(_Shape):
     """What must be shown with any figure of a release."""
 
     notice: str | None = Field(description="Shown before any figure, such as that the data are synthetic; else null")
@@ -66,7 +66,7 @@ class About(_Shape):
     licence: Licence
 
 
-class Release(About):
+class Release(ReleaseNotice):
     """A release: what it covers, what it lacks, and for which cohorts it is current."""
 
     cohorts: list[str]
@@ -162,7 +162,7 @@ class Cohorts(_Shape):
     cohorts: list[Cohort]
 
 
-class FiguresOfArea(About):
+class FiguresOfArea(ReleaseNotice):
     """Every figure of one table and area in one release, with what is needed to read them."""
 
     table: TableText
@@ -179,7 +179,7 @@ class Quote(_Shape):
     figures: list[Figure]
 
 
-class QuotesOfArea(About):
+class QuotesOfArea(ReleaseNotice):
     """Sentences about an area in its newest cohort, and what the figures cannot say."""
 
     area_code: str
@@ -204,7 +204,7 @@ class TableFiles(_Shape):
     areas: dict[str, str] = Field(description="Address of the file by area code, relative to this document")
 
 
-class ReleaseFiles(About):
+class ReleaseFiles(ReleaseNotice):
     """The files of figures of a release."""
 
     sha256: str = Field(description="SHA-256 over the names and contents of all files of figures, in order of name")
@@ -228,7 +228,7 @@ class Figures(_Shape):
     total: int = Field(description="Number of figures that the query matches")
     offset: int
     next: str | None = Field(description="Address of the next page")
-    about: list[About] = Field(description="One for each release of the figures on this page")
+    about: list[ReleaseNotice] = Field(description="One for each release of the figures on this page")
     figures: list[Figure]
 
 

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ndl_export.facts.missing import list_missing_councils, list_missing_records
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.on_request import OnRequest, RequestedTable, RequestMeasurement
 from ndl_export.facts.release_facts import Version
 from ndl_export.tables import FAMILIES, TABLES, Family, Measure, Table, definition, geography, schema
 from ndl_export.tables.csv_files import format_upload_title
@@ -436,7 +436,7 @@ def _find_name_faults(tables: Collection[RequestedTable]) -> Iterator[str]:
 def _find_plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Iterator[str]:
     """Yield differences between the plans of a release and those in its privacy statement."""
     stated = {
-        Further(family["cohort"], family["family"], family["measured_in"]): family
+        RequestMeasurement(family["cohort"], family["family"], family["measured_in"]): family
         for family in record["families"]
         if "measured_in" in family
     }
@@ -452,7 +452,9 @@ def _find_plan_faults(on_request: OnRequest, record: Mapping[str, Any]) -> Itera
             yield from _find_purpose_faults(each, plan, on_request, stated[each]["tables"])
 
 
-def _find_purpose_faults(of: Further, plan: bytes, on_request: OnRequest, stated: Collection[str]) -> Iterator[str]:
+def _find_purpose_faults(
+    of: RequestMeasurement, plan: bytes, on_request: OnRequest, stated: Collection[str]
+) -> Iterator[str]:
     """Yield differences between the tables and definitions in a plan and those that the release states."""
     requests = {each["definition"]["name"]: each for each in json.loads(plan)["detail"]["requests"]}
     known = {each.name: each for each in on_request.tables}
@@ -479,5 +481,5 @@ def _is_same_definition(table: RequestedTable, request: Mapping[str, Any]) -> bo
     return (now.model_dump_json(), table.family) == (then.model_dump_json(), request["family"])
 
 
-def _describe_measurement(of: Further) -> str:
+def _describe_measurement(of: RequestMeasurement) -> str:
     return f"{of.family}, cohort {of.cohort}, for release {of.release}"

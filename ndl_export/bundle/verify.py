@@ -29,7 +29,7 @@ from ndl_export.files import signing, stores
 from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums
 from ndl_export.metadata.records import REGISTRY_FILE, build_registry_file
-from ndl_export.site.layouts import Release
+from ndl_export.site.layouts import ReleasedFigures
 from ndl_export.site.pages import build_site_downloads, list_site_names
 from ndl_export.tables import TABLES, csv_files
 from ndl_export.tables.rows import Layout
@@ -188,7 +188,7 @@ def _verify_content(files: Files) -> tuple[str | None, Faults]:
     # What was made from the tables can be made again only if their rows are the expected ones.
     if wrong:
         return version, faults + wrong
-    downloads = build_site_downloads(Release(tables, councils, cohorts, absent, on_request.tables))
+    downloads = build_site_downloads(ReleasedFigures(tables, councils, cohorts, absent, on_request.tables))
     return version, faults + _find_differences(files, tables, layouts, downloads, package)
 
 

@@ -87,7 +87,7 @@ Cell = Words | float | Coarse
 
 
 @dataclass(frozen=True)
-class Column:
+class SheetColumn:
     """A column of a table, its width in centimetres. Without `decimals`, cells are text; with, numbers or text."""
 
     heading: str
@@ -102,7 +102,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class WorkbookSheet:
     """A sheet; its table has the same name. `lines` are between title and table.
 
     Without columns it is only text, and some of its lines can be `headings`.
@@ -111,7 +111,7 @@ class Sheet:
     name: str
     title: str
     lines: Sequence[Words]
-    columns: Sequence[Column] = ()
+    columns: Sequence[SheetColumn] = ()
     headings: frozenset[str] = frozenset()
 
     @property
@@ -151,11 +151,11 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
         _build_cover(facts),
         _build_contents(facts, tables, sheets),
         *(
-            Sheet(
+            WorkbookSheet(
                 f"{what}s",
                 join_parts(facts.notice, f"{what}s"),
                 (f"This worksheet has one table, of the {about}.",),
-                (Column(what, width, list(listed)), Column(meaning, 24.0, list(listed.values()))),
+                (SheetColumn(what, width, list(listed)), SheetColumn(meaning, 24.0, list(listed.values()))),
             )
             for what, about, width, meaning, listed in (
                 ("Note", "notes on all tables of figures", _NARROW, "Text", notes),
@@ -168,11 +168,11 @@ def build_workbook_file(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> 
     )
 
 
-def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> Sheet:
+def build_table_sheet(table: Table, data: pa.Table, notice: str = "", origin: str = "") -> WorkbookSheet:
     """Return the worksheet of a table from all its rows; `origin` says who requested it, if anyone."""
     shown, left_out = _select_fitting_rows(table, data)
     elsewhere = f"{left_out} All {data.num_rows:,} rows are in {table.name}{csv_files.ALL_ROWS} of the release."
-    return Sheet(
+    return WorkbookSheet(
         name=table.name,
         title=join_parts(notice, table.title),
         lines=(
@@ -210,27 +210,27 @@ def _select_fitting_rows(table: Table, data: pa.Table) -> tuple[pa.Table, str]:
     return data.filter(choices[left_out]), left_out
 
 
-def _iter_columns(table: Table, data: pa.Table) -> Iterator[Column]:
+def _iter_columns(table: Table, data: pa.Table) -> Iterator[SheetColumn]:
     """Yield the columns of a worksheet; each measure has its figure, limits and, unless it is a count, reliability."""
     described = {column.name: column for column in schema.list_columns(table)}
     years = {code: Cohort(code).label for code in pc.unique(data["time_period"]).to_pylist()}
-    yield Column("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
+    yield SheetColumn("Academic year", _NARROW, [years[code] for code in data["time_period"].to_pylist()])
     for name, width in (("area_code", _NUMBER), ("area_name", _NAME), (schema.LEVEL, _NAME)):
-        yield Column(described[name].label, width, data[name].to_pylist())
+        yield SheetColumn(described[name].label, width, data[name].to_pylist())
     for entry in table.filters:
         longest = max(len(words) for words in (*list_levels(table, entry.name), entry.label))
         width = min(max(_OF_A_LETTER * longest, _NARROW), _WIDEST)
-        yield Column(entry.label, width, data[entry.name].to_pylist())
+        yield SheetColumn(entry.label, width, data[entry.name].to_pylist())
     for measure in table.measures:
         flags = data[schema.get_column_name(measure, schema.ColumnRole.FLAG)].to_pylist()
         for role, end in zip(schema.WITH_INTERVAL, ("", ", lower 95% limit", ", upper 95% limit"), strict=True):
             numbers = data[schema.get_column_name(measure, role)].to_pylist()
             cells = [_build_cell(measure, number, flag) for number, flag in zip(numbers, flags, strict=True)]
-            yield Column(measure.label + end, _NUMBER, cells, measure.decimals)
+            yield SheetColumn(measure.label + end, _NUMBER, cells, measure.decimals)
         if not measure.is_count:
-            yield Column(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
+            yield SheetColumn(f"{measure.label}, reliability", _NAME, [RELIABILITY[flag] for flag in flags])
     breaks = [_BREAKS[symbol] for symbol in data[schema.BREAK_COLUMN.name].to_pylist()]
-    yield Column(schema.BREAK_COLUMN.label, _NUMBER, breaks)
+    yield SheetColumn(schema.BREAK_COLUMN.label, _NUMBER, breaks)
 
 
 def _build_cell(measure: Measure, number: float | None, flag: str | None) -> Cell:
@@ -240,7 +240,7 @@ def _build_cell(measure: Measure, number: float | None, flag: str | None) -> Cel
     return number if decimals == measure.decimals else Coarse(number, decimals)
 
 
-def _build_cover(facts: ReleaseFacts) -> Sheet:
+def _build_cover(facts: ReleaseFacts) -> WorkbookSheet:
     text = kit.render(
         _TEMPLATES,
         "workbook_cover.md",
@@ -253,7 +253,7 @@ def _build_cover(facts: ReleaseFacts) -> Sheet:
     )
     lines = [(line.startswith("## "), _strip_marks(line.removeprefix("## "))) for line in text.splitlines() if line]
     links = {words: _LINK.fullmatch(words) for _, words in lines}
-    return Sheet(
+    return WorkbookSheet(
         "Cover",
         join_parts(facts.notice, TITLE),
         tuple(Link(*link.groups()) if (link := links[words]) else words for _, words in lines),
@@ -261,10 +261,12 @@ def _build_cover(facts: ReleaseFacts) -> Sheet:
     )
 
 
-def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[Sheet]) -> Sheet:
+def _build_contents(
+    facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets: Sequence[WorkbookSheet]
+) -> WorkbookSheet:
     listed = [facts.tables[sheet.name] for sheet in sheets]
     requesters = {each.name: each.asked_by for each in facts.on_request.tables}
-    return Sheet(
+    return WorkbookSheet(
         "Contents",
         join_parts(facts.notice, "Contents"),
         (
@@ -273,15 +275,15 @@ def _build_contents(facts: ReleaseFacts, tables: Mapping[str, pa.Table], sheets:
             Link("Symbols", "#Symbols"),
         ),
         (
-            Column("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
-            Column("Title", 14.0, [table.title for table in listed]),
+            SheetColumn("Worksheet", _NAME, [Link(sheet.name, f"#{sheet.name}") for sheet in sheets]),
+            SheetColumn("Title", 14.0, [table.title for table in listed]),
             *(
-                [Column("Asked for by", _NAME, [requesters.get(table.name, _EVERY) for table in listed])]
+                [SheetColumn("Asked for by", _NAME, [requesters.get(table.name, _EVERY) for table in listed])]
                 if requesters
                 else []
             ),
-            Column("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
-            Column("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
+            SheetColumn("Rows here", _NUMBER, [len(sheet.columns[0].cells) for sheet in sheets], 0),
+            SheetColumn("Rows in the release", _NUMBER, [tables[sheet.name].num_rows for sheet in sheets], 0),
         ),
     )
 
@@ -291,11 +293,11 @@ def _strip_marks(words: str) -> str:
     return words.translate(str.maketrans("", "", "`<>"))
 
 
-_TEXT_COLUMN = Column("", 28.0, ())
+_TEXT_COLUMN = SheetColumn("", 28.0, ())
 """The single column of a sheet without a table."""
 
 
-def build_workbook(title: str, day: str, sheets: Sequence[Sheet]) -> bytes:
+def build_workbook(title: str, day: str, sheets: Sequence[WorkbookSheet]) -> bytes:
     """Return the workbook; `title` and `day` (written 2026-11-26) go into its properties."""
     meta = kit.render(_WORKBOOK, "meta.xml", title=title, day=day)
     # OpenDocument requires `mimetype` to be the first member, uncompressed.
@@ -313,7 +315,7 @@ def _read_part(name: str) -> str:
     return (_WORKBOOK / name).read_text(encoding="utf-8")
 
 
-def find_differing_sheets(content: bytes, sheets: Sequence[Sheet]) -> list[str]:
+def find_differing_sheets(content: bytes, sheets: Sequence[WorkbookSheet]) -> list[str]:
     """Return the names of the `sheets` whose table differs from the one in the workbook `content`.
 
     Compares headings and all rows. Raises ValueError if `content` is not a workbook.
@@ -355,7 +357,7 @@ def _read_marks(content: str) -> dict[str | None, list[list[str | None]]]:
     return found
 
 
-def _render_content(sheets: Sequence[Sheet]) -> str:
+def _render_content(sheets: Sequence[WorkbookSheet]) -> str:
     columns = [column for sheet in sheets for column in sheet.columns]
     return kit.render(
         _WORKBOOK,
@@ -367,7 +369,7 @@ def _render_content(sheets: Sequence[Sheet]) -> str:
     )
 
 
-def _render_cells(column: Column) -> list[str]:
+def _render_cells(column: SheetColumn) -> list[str]:
     """Return the cells of a column, each different one rendered once: most repeat, as names of areas do."""
     rendered = {cell: _render_cell(cell, column.decimals) for cell in dict.fromkeys(column.cells)}
     return [rendered[cell] for cell in column.cells]

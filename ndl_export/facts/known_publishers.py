@@ -29,14 +29,14 @@ class UnknownPublisher(Exception):
     """Releases that may not be the publisher's; the message says why, and what to do."""
 
 
-class _Known(BaseModel):
+class _KnownPublishers(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     keys: list[str]
     newest: str
     withdrawn: list[str]
 
 
-_FORM = TypeAdapter(dict[str, _Known])
+_FORM = TypeAdapter(dict[str, _KnownPublishers])
 
 
 class Trust:
@@ -95,7 +95,7 @@ class Trust:
             return False
         seen = {*versions, *([self._known.newest] if self._known else [])}
         newest = str(max(map(Version.parse, seen)))
-        found = _Known(keys=sorted(self._found), newest=newest, withdrawn=sorted(withdrawn))
+        found = _KnownPublishers(keys=sorted(self._found), newest=newest, withdrawn=sorted(withdrawn))
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             every = {name: each.model_dump() for name, each in (self._every | {self.place: found}).items()}

@@ -59,7 +59,7 @@ _PLAN_FILE = re.compile(r"noise_plan_[a-z]+_[0-9]{6}_[0-9.]+\.json")
 _TABLE_NAME = re.compile(r"[a-z0-9_]+")
 
 
-class Further(NamedTuple):
+class RequestMeasurement(NamedTuple):
     """A further measurement on request: one family of one cohort, for one release."""
 
     cohort: str
@@ -126,7 +126,7 @@ class OnRequest:
     """The requested tables of a release, in order of publication, and what was measured for them or for a review."""
 
     tables: tuple[RequestedTable, ...] = ()
-    noisy_counts: Mapping[Further, NoisyCounts] = field(default_factory=dict)
+    noisy_counts: Mapping[RequestMeasurement, NoisyCounts] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.tables or self.noisy_counts)
@@ -151,7 +151,7 @@ class OnRequest:
         return merge_tables(each for each in self.tables if cohort in each.cohorts)
 
     @property
-    def plan_files(self) -> dict[Further, str]:
+    def plan_files(self) -> dict[RequestMeasurement, str]:
         return {each: each.plan_file for each in sorted(self.noisy_counts)}
 
     @property
@@ -185,7 +185,7 @@ class OnRequest:
             return cls()
         document = json.loads(files[ON_REQUEST_FILE])
         tables = tuple(RequestedTable.from_document(each) for each in document["tables"])
-        measured = [Further(**each) for each in document["measured"]]
+        measured = [RequestMeasurement(**each) for each in document["measured"]]
         cells = FURTHER_SCHEMA.empty_table()
         if measured:
             cells = pq.ParquetFile(pa.BufferReader(files[FURTHER_COUNTS_FILE])).read()
@@ -215,7 +215,7 @@ class OnRequest:
         try:
             document = json.loads(files[ON_REQUEST_FILE])
             tables = [each["definition"]["name"] for each in document["tables"]]
-            plans = [Further(**each).plan_file for each in document["measured"]]
+            plans = [RequestMeasurement(**each).plan_file for each in document["measured"]]
             tables = [name for name in tables if _TABLE_NAME.fullmatch(name)]
             plans = [name for name in plans if _PLAN_FILE.fullmatch(name)]
         except (KeyError, TypeError, ValueError):
@@ -233,6 +233,6 @@ def merge_tables(requested: Iterable[RequestedTable]) -> dict[str, Table]:
     return TABLES | {each.name: each.table for each in requested}
 
 
-def _build_cells(of: Further, counts: NoisyCounts) -> pa.Table:
+def _build_cells(of: RequestMeasurement, counts: NoisyCounts) -> pa.Table:
     cells = counts.build_table(of.cohort, of.family)
     return cells.add_column(0, FURTHER_SCHEMA.field("release"), pa.repeat(of.release, len(cells)))

@@ -4,7 +4,7 @@ The publisher's name, contact, address and status come from a file of the instal
 are made up, does not need one, and everything it publishes begins with a notice that says so. Any other release must
 not have a placeholder as its address or contact.
 
-`ReleaseFacts` is what a bundle is made from, `Release` a release as it was published. A release replaces the newest
+`ReleaseFacts` is what a bundle is made from, `PublishedRelease` one as it was published. A release replaces the newest
 older release whose cohorts it all includes. `withdrawn.json`, beside the bundles, has withdrawn releases with date and
 reason; it is not signed, and is compared with the signed withdrawals before it is sent.
 """
@@ -344,7 +344,7 @@ def explain_absence(release_dir: Path, version: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Release(StatedFacts):
+class PublishedRelease(StatedFacts):
     """A release as it was published: its record, its Parquet files and its withdrawal, if any.
 
     `address` is the URL of its folder. `read` returns the given columns of a file, or all if None; it returns None if
@@ -379,7 +379,7 @@ def read_bundle_facts(bundle: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return package, record
 
 
-def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
+def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> PublishedRelease:
     """Read the release in a bundle's folder. Raises the errors of reading its files."""
     package, record = read_bundle_facts(bundle)
 
@@ -392,7 +392,7 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
             there = None if wanted is None else [name for name in opened.schema_arrow.names if name in wanted]
             return opened.read(columns=there)
 
-    return Release(
+    return PublishedRelease(
         version=package["version"],
         published_on=package["created"][:10],
         publisher=package["contributors"][0]["title"],
@@ -408,17 +408,17 @@ def read_release(bundle: Path, withdrawal: Withdrawal | None = None) -> Release:
     )
 
 
-def read_releases(release_dir: Path) -> list[Release]:
+def read_releases(release_dir: Path) -> list[PublishedRelease]:
     """Read every release of a release directory, oldest first. Raises `UnreadableWithdrawals`."""
     withdrawn = load_withdrawals(release_dir)
     return [read_release(release_dir / name, withdrawn.get(name)) for name in map(str, list_versions(release_dir))]
 
 
-def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> Release:
+def build_release(facts: ReleaseFacts, tables: Mapping[str, pa.Table]) -> PublishedRelease:
     """Return the release of these facts and tables, whose bundle is not written yet."""
     files = {f"{name}.parquet": data for name, data in tables.items()} | {NOISE_COVARIANCE_FILE: facts.noise_covariance}
     own = {each.name: getattr(facts, each.name) for each in fields(StatedFacts)}
-    return Release(
+    return PublishedRelease(
         **own | {"cohorts": tuple(sorted(facts.cohorts)), "councils": tuple(sorted(facts.councils))},
         address=facts.folder_address,
         read=lambda file, wanted: files[file] if wanted is None else files[file].select(wanted),
@@ -434,7 +434,7 @@ class Earlier:
     """
 
     replaced: str | None
-    of: Mapping[str, Release]
+    of: Mapping[str, PublishedRelease]
 
 
 def read_previous_releases(release_dir: Path, facts: ReleaseFacts) -> Earlier:

@@ -20,7 +20,7 @@ SMALLEST_GROUP = 200
 
 
 @dataclass(frozen=True)
-class Agreement:
+class IntervalAgreement:
     """How the percentages of a table compare with the published ones, for groups of `SMALLEST_GROUP` or more.
 
     Values are in points, except `compared` and `within`: the number of figures compared, and of those within the
@@ -57,7 +57,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Published:
+class ComparedFigure:
     """A published figure of all councils together with its interval, and the same figure computed from the rows.
 
     `decimals` are those that the published figure and its interval are shown with.
@@ -93,9 +93,9 @@ class SyntheticChildren:
     """Marginals that were too large for the model."""
     contradictions: int
     """Children with categories that contradict each other."""
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[IntervalAgreement, ...]
     held_out: tuple[HeldOut, ...]
-    goals: tuple[Published, ...]
+    goals: tuple[ComparedFigure, ...]
     """How many goals children reach: the figures that depend on all goals of a child."""
     changed: int
     """Rows changed after they were drawn, so that published percentages are within their intervals."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from ndl_export.analyst_db.changes import HEADER, Compared, compare
+from ndl_export.analyst_db.changes import HEADER, TableChanges, compare
 from ndl_export.facts.on_request import merge_tables
-from ndl_export.facts.release_facts import DATAPACKAGE_FILE, Release, read_release
+from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PublishedRelease, read_release
 from ndl_export.tables.schema import KEY_ROLES, OWN_AREA
 
 Fields = Mapping[str, str]
@@ -124,7 +124,7 @@ class NotABundle(Exception):
 class Side:
     """One of the two releases, with its schema and schema version."""
 
-    release: Release
+    release: PublishedRelease
     dictionary: Dictionary
     schema_version: str
 
@@ -136,7 +136,7 @@ class ReleaseDiff:
     before: Side
     now: Side
     changes: Sequence[SchemaChange]
-    figures: Mapping[str, Compared]
+    figures: Mapping[str, TableChanges]
 
     @property
     def requested(self) -> tuple[list[str], list[str]]:
@@ -174,7 +174,7 @@ class ReleaseDiff:
         )
 
 
-def _build_figures(one: Compared) -> dict[str, Any]:
+def _build_figures(one: TableChanges) -> dict[str, Any]:
     """Return the comparison of a table, JSON-ready."""
     sharper = {"changed": one.changed, "median_width_ratio": one.width_ratio} if one.width_ratio is not None else {}
     return {

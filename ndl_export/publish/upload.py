@@ -37,7 +37,7 @@ Known = Callable[[Sequence[bundle_reader.Anchor]], None]
 
 
 @dataclass(frozen=True)
-class Published:
+class Upload:
     """The result: names of files that were sent (or would be) in order, that were already there, and that were deleted.
 
     `sizes` are in bytes; `current` is the release that `latest.json` then names, or None; `withdrawn` is the withdrawal
@@ -63,7 +63,7 @@ def publish(
     trusted_key: Path | None = None,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
-) -> Published:
+) -> Upload:
     """Publish the release to the folder that `url` names; with `dry_run`, only return what would be sent.
 
     Nothing is sent if `known` raises, or if `approved` is given and is not the SHA-256 of the bundle's sums.
@@ -98,7 +98,7 @@ def publish(
     return outcome
 
 
-def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, known: Known) -> tuple[Published, Files]:
+def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, known: Known) -> tuple[Upload, Files]:
     """Compare the release with the files at the place; return the outcome, and the leading files to replace in order.
 
     Raises `PublishRefused`, and whatever `known` raises.
@@ -123,7 +123,7 @@ def _plan(release_dir: Path, parsed: Version, content: Files, store: Store, know
         replaced = {name: leading[name].read_bytes() for name in _list_changed(store, leading, Path(scratch))}
         sizes = {name: len(each) for name, each in content.items()}
         sizes |= {name: path.stat().st_size for name, path in leading.items()}
-    outcome = Published(
+    outcome = Upload(
         store,
         sent=(*missing, *replaced),
         there=tuple(name for name in sizes if name not in missing and name not in replaced),

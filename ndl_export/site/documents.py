@@ -30,7 +30,7 @@ _OWN_ANCHORS = ("main", "sections")
 
 
 @dataclass(frozen=True)
-class Document:
+class DocumentPage:
     """A document as a page: file, title, HTML without the title, and anchor and text of each section."""
 
     source: str
@@ -58,7 +58,7 @@ def get_address(name: str) -> str:
     return f"{name_document_page(name)}.html" if is_document(name) else f"../{name}"
 
 
-def render_document(name: str, text: str, addresses: Mapping[str, str]) -> Document:
+def render_document(name: str, text: str, addresses: Mapping[str, str]) -> DocumentPage:
     """Render the Markdown `text` of the file `name`; names in `addresses` become links to those addresses."""
     tokens = _MARKUP.parse(text)
     titles = [at for at, token in enumerate(tokens) if token.type == "heading_open" and token.tag == "h1"]
@@ -69,10 +69,10 @@ def render_document(name: str, text: str, addresses: Mapping[str, str]) -> Docum
     _link(tokens, addresses)
     _mark_headings(tokens)
     sections = tuple(_anchor(tokens))
-    return Document(name, title, _MARKUP.renderer.render(tokens, _MARKUP.options, {}), sections)
+    return DocumentPage(name, title, _MARKUP.renderer.render(tokens, _MARKUP.options, {}), sections)
 
 
-def render_documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[Document, ...]:
+def render_documents(files: Mapping[str, bytes], names: Collection[str], notice: str) -> tuple[DocumentPage, ...]:
     """Render the documents among `files` (content by name), in order of page name; `names` are all files of the bundle.
 
     `notice` is removed from the documents, because every page shows it at the top.

@@ -22,7 +22,7 @@ Sentences = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Figure:
+class PanelFigure:
     """A published figure with its interval and flag, as in the table.
 
     `value` is None if the flag says that no figure is shown. `lower` and `upper` are None if there is no interval, as
@@ -95,7 +95,7 @@ class Concluded:
 
 
 @dataclass(frozen=True)
-class Line:
+class PanelRow:
     """A row of a panel: its label, its area, and its figures in the order of the columns.
 
     `compared` is the figure of all councils together on another area's panel; over time, and beside official figures,
@@ -107,9 +107,9 @@ class Line:
 
     label: str
     area: Geography
-    figures: tuple[Figure, ...]
-    compared: Figure | None = None
-    official: tuple[Figure | None, ...] = ()
+    figures: tuple[PanelFigure, ...]
+    compared: PanelFigure | None = None
+    official: tuple[PanelFigure | None, ...] = ()
     text: str = ""
     target: str = ""
     inferred: tuple[Concluded, ...] = ()
@@ -119,27 +119,27 @@ class Line:
     broken: bool = False
 
 
-def find_england(cohort: str) -> tuple[Figure | None, ...]:
+def find_england(cohort: str) -> tuple[PanelFigure | None, ...]:
     """Return England's percentage at a good level of development, and None for two further columns."""
     return _find_official(cohort, _ENGLAND), None, None
 
 
-def find_england_gap(cohort: str) -> tuple[Figure | None, ...]:
+def find_england_gap(cohort: str) -> tuple[PanelFigure | None, ...]:
     """Return England's percentages for children eligible and not eligible for free school meals, and the gap."""
     eligible, others = (_find_official(cohort, _ENGLAND, (FSM.label, group, ALL.label)) for group in FSM.categories[:2])
     if not (eligible and others):
         return eligible, others, None
-    return eligible, others, Figure(_GAP, round((others.value or 0) - (eligible.value or 0), 1))
+    return eligible, others, PanelFigure(_GAP, round((others.value or 0) - (eligible.value or 0), 1))
 
 
-def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[Figure | None, Figure | None]:
+def find_official_group(cohort: str, area: Geography, levels: Levels) -> tuple[PanelFigure | None, PanelFigure | None]:
     """Return England's percentage and the area's own for a group of children, each None if not published."""
     return _find_official(cohort, _ENGLAND, levels), _find_official(cohort, area.code, levels)
 
 
-def _find_official(cohort: str, area: str, levels: Levels = EVERYONE) -> Figure | None:
+def _find_official(cohort: str, area: str, levels: Levels = EVERYONE) -> PanelFigure | None:
     percent = _index_official_percentages(cohort).get((area, *levels))
-    return None if percent is None else Figure(pupil.GLD_PERCENT, round(percent, 1))
+    return None if percent is None else PanelFigure(pupil.GLD_PERCENT, round(percent, 1))
 
 
 @cache

@@ -15,7 +15,7 @@ import duckdb
 
 from ndl_export.analyst_db.child_groups import EVERYONE
 from ndl_export.pages.number_format import capitalise, format_decimal
-from ndl_export.site.figures import Concluded, Levels, Line
+from ndl_export.site.figures import Concluded, Levels, PanelRow
 from ndl_export.tables.geography import LOCAL_AUTHORITY
 from ndl_export.tables.schema import count_unit_decimals
 from privacy.doors.sql import quote_text
@@ -147,7 +147,7 @@ def query_conclusions(database: duckdb.DuckDBPyConnection, cohorts: Iterable[str
     return found
 
 
-Lines = tuple[Line, ...]
+Lines = tuple[PanelRow, ...]
 Concludes = Iterator[Concluded]
 Inference = Callable[[Lines, Conclusions, str], Iterable[Concluded]]
 """A function that returns the conclusions of a panel from its lines, for a cohort."""

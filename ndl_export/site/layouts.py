@@ -18,14 +18,14 @@ from ndl_export.facts.on_request import RequestedTable, get_page_name, merge_tab
 from ndl_export.pages.charts import WHOLE, Scale, fit_count_scale, fit_point_scale, fit_scale
 from ndl_export.pages.number_format import join_words
 from ndl_export.site import figures, inference
-from ndl_export.site.figures import Concluded, Figure, Levels, Line, Sentences
+from ndl_export.site.figures import Concluded, Levels, PanelFigure, PanelRow, Sentences
 from ndl_export.site.inference import Conclusions, Inference, conclude_targets
 from ndl_export.site.panels import ENGLAND, Chart, Panel, Shape, Wanted, say_nothing
-from ndl_export.tables import ALL, FAMILIES, Attribute, MeasureKind, Table, health, parents
+from ndl_export.tables import ALL, FAMILIES, MeasureKind, Table, TableAttribute, health, parents
 from ndl_export.tables.geography import ALL_TOGETHER, Geography, MissingByCohort, list_geographies
 from ndl_export.tables.model import FSM, IMD, SEX, TOPIC_FILTER
 from ndl_export.tables.pupil import ASQ3, ETHNIC, SEN, TERM
-from ndl_export.tables.rows import Row, list_rows
+from ndl_export.tables.rows import TableRow, list_rows
 from ndl_export.tables.schema import BREAK, BREAK_COLUMN, OWN_AREA, WITH_INTERVAL, ColumnRole, Flag, get_column_name
 from privacy.doors.shipped import read_yaml
 from sources.reference import code_lists
@@ -36,7 +36,7 @@ _SHOWN_TOPICS = (ALL.label, *(attribute.label for attribute in (SEX, FSM, ETHNIC
 
 
 @dataclass(frozen=True)
-class Areas:
+class PageAreas:
     """The areas with rows in a family, all councils together first; councils without rows are `absent`."""
 
     every: tuple[Geography, ...]
@@ -56,7 +56,7 @@ class Areas:
         return f"All councils but {get_place(self.absent[0]).la_name if alone else len(self.absent)}"
 
 
-class Release:
+class ReleasedFigures:
     """The released figures, the areas of each family and cohort, and the conclusions, if they are wanted."""
 
     def __init__(
@@ -72,19 +72,19 @@ class Release:
         self._defined = merge_tables(requested)
         self._rows = {name: _index_rows(table, tables[name]) for name, table in self._defined.items()}
         self._areas = {
-            (family, cohort): Areas(list_geographies(councils, absent), absent)
+            (family, cohort): PageAreas(list_geographies(councils, absent), absent)
             for family, cohort in product(FAMILIES, cohorts)
             for absent in [list_missing_councils(missing.get(cohort, {}), family)]
         }
 
-    def infer(self, inference: Inference, lines: tuple[Line, ...], cohort: str) -> tuple[Concluded, ...]:
+    def infer(self, inference: Inference, lines: tuple[PanelRow, ...], cohort: str) -> tuple[Concluded, ...]:
         """Return what `inference` concludes from the lines, or nothing if only figures are wanted."""
         return tuple(inference(lines, self.conclusions, cohort)) if self.conclusions else ()
 
-    def get_areas(self, table: str, cohort: str) -> Areas:
+    def get_areas(self, table: str, cohort: str) -> PageAreas:
         return self._areas[self._defined[table].family, cohort]
 
-    def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[Figure, ...]:
+    def get_figures(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> tuple[PanelFigure, ...]:
         """Return figures; those that an area lacks are withheld, or not available if it took no part in the cohort.
 
         Raises KeyError for an undefined row.
@@ -94,11 +94,11 @@ class Release:
             measure, row = self._defined[each[0]].get_measure(each[1]), self._find_row(each, cohort, area)
             if row is None:
                 took_part = any(area.code == other.code for other in self.get_areas(each[0], cohort).every)
-                found.append(Figure(measure, flag=Flag.WITHHELD if took_part else Flag.NOT_AVAILABLE))
+                found.append(PanelFigure(measure, flag=Flag.WITHHELD if took_part else Flag.NOT_AVAILABLE))
             else:
                 value, lower, upper = (row[get_column_name(measure, role)] for role in WITH_INTERVAL)
                 flag = row[get_column_name(measure, ColumnRole.FLAG)]
-                found.append(Figure(measure, value, lower, upper, Flag(flag) if flag else None))
+                found.append(PanelFigure(measure, value, lower, upper, Flag(flag) if flag else None))
         return tuple(found)
 
     def is_broken(self, wanted: Sequence[Wanted], cohort: str, area: Geography) -> bool:
@@ -117,13 +117,13 @@ class Release:
 
 
 @cache
-def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[Row, ...]]:
+def _group_same_children(table: Table) -> dict[tuple[str, ...], tuple[TableRow, ...]]:
     """Return, by the levels of each row, all rows about the same children, the row itself first.
 
     A child about whom both services had a concern was seen by both, so a figure that is published under one name is not
     withheld under the other.
     """
-    groups: dict[object, list[Row]] = {}
+    groups: dict[object, list[TableRow]] = {}
     for row in list_rows(table, all_together=True):
         # A row that counts nothing cannot be recognised by its counts and is a group by itself.
         groups.setdefault(frozenset(row.counts.items()) or row.levels, []).append(row)
@@ -140,7 +140,7 @@ def _index_rows(table: Table, data: pa.Table) -> dict[tuple[str, ...], dict[str,
     return {(row["time_period"], row[OWN_AREA[0]], *(row[entry] for entry in filters)): row for row in data.to_pylist()}
 
 
-def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) -> tuple[Panel, ...]:
+def build_panels(shape: Shape, release: ReleasedFigures, cohorts: Sequence[str] = ()) -> tuple[Panel, ...]:
     """Build the panels of a chart for each cohort (all by default) and, unless lines are areas, each area."""
     if shape.over_time:
         return tuple(_iter_panels_over_time(shape, release))
@@ -155,14 +155,14 @@ def build_panels(shape: Shape, release: Release, cohorts: Sequence[str] = ()) ->
     return tuple(found)
 
 
-def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Areas) -> Panel:
+def _build_panel_by_area(shape: Shape, release: ReleasedFigures, cohort: str, areas: PageAreas) -> Panel:
     """Return a panel with a line for each area, whose text is about the first line until a reader chooses another."""
     first, *others = (
-        Line(areas.get_area_name(area), area, release.get_figures(shape.list_wanted(), cohort, area))
+        PanelRow(areas.get_area_name(area), area, release.get_figures(shape.list_wanted(), cohort, area))
         for area in areas.every
     )
 
-    def describe(line: Line) -> Line:
+    def describe(line: PanelRow) -> PanelRow:
         targets = release.infer(conclude_targets, (line,), cohort) if shape.with_targets else ()
         target = " ".join(each.sentence for each in targets)
         inferred = release.infer(shape.infer_each, (line, first), cohort)
@@ -189,13 +189,15 @@ def _build_panel_by_area(shape: Shape, release: Release, cohort: str, areas: Are
     )
 
 
-def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Areas, area: Geography) -> Panel:
+def _build_panel_in_area(
+    shape: Shape, release: ReleasedFigures, cohort: str, areas: PageAreas, area: Geography
+) -> Panel:
     """Return a panel with a line for each group, beside official figures or those of all councils together."""
     together = area == areas.together
 
-    def build_line(label: str) -> Line:
+    def build_line(label: str) -> PanelRow:
         wanted = shape.list_wanted(label)
-        own = Line(label, area, release.get_figures(wanted, cohort, area), levels=wanted[0][2])
+        own = PanelRow(label, area, release.get_figures(wanted, cohort, area), levels=wanted[0][2])
         if shape.official is not say_nothing:
             official = shape.official(cohort, area, own.levels)
             return replace(own, compared=official[0], official=official[: 1 if together else None])
@@ -229,17 +231,17 @@ def _build_panel_in_area(shape: Shape, release: Release, cohort: str, areas: Are
     )
 
 
-def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
+def _iter_panels_over_time(shape: Shape, release: ReleasedFigures) -> Iterator[Panel]:
     """Yield a panel for each area with a line for each cohort, unless there is only one cohort."""
     if len(release.cohorts) == 1:
         return
     of_cohort = {cohort: release.get_areas(shape.table, cohort) for cohort in release.cohorts}
     wanted = shape.list_wanted()
 
-    def build_line(cohort: str, area: Geography) -> Line:
+    def build_line(cohort: str, area: Geography) -> PanelRow:
         figures, broken = release.get_figures(wanted, cohort, area), release.is_broken(wanted, cohort, area)
         england = shape.official(cohort)[shape.drawn[0]]
-        return Line(Cohort(cohort).label, area, figures, compared=england, cohort=cohort, broken=broken)
+        return PanelRow(Cohort(cohort).label, area, figures, compared=england, cohort=cohort, broken=broken)
 
     areas = {(area.level, area.code): (area, each.together) for each in of_cohort.values() for area in each.every}
     for area, together in areas.values():
@@ -247,7 +249,7 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         drawn = [line.figures[column] for line in lines for column in shape.drawn]
         shown = drawn + [line.compared for line in lines if line.compared]
         scale = fit_point_scale(shown) if drawn[0].measure.kind is MeasureKind.DIFFERENCE else fit_scale(shown)
-        # Not `Areas.name`, which names absent councils: they may differ from cohort to cohort.
+        # Not `PageAreas.name`, which names absent councils: they may differ from cohort to cohort.
         name = "All councils together" if area.level == ALL_TOGETHER else area.name
         inferred = release.infer(shape.infer, lines, "")
         yield Panel(
@@ -265,14 +267,14 @@ def _iter_panels_over_time(shape: Shape, release: Release) -> Iterator[Panel]:
         )
 
 
-def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], lines: Sequence[Line]) -> str:
+def _choose_finding(shape: Shape, inferred: tuple[Concluded, ...], lines: Sequence[PanelRow]) -> str:
     """Return the text of a heading: a conclusion, or else the shape's own text unless a figure in it has a symbol."""
     found = next((each.finding for each in inferred if each.finding), "")
     plain = "".join(shape.fill([shape.finding], lines)) if lines else ""
     return found or ("" if "[" in plain else plain)
 
 
-def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
+def _describe_figures(shape: Shape, lines: tuple[PanelRow, ...]) -> Sentences:
     """Return the sentences of the chart, or the reason why no figures are shown."""
     if nothing := _explain_nothing(shape, lines):
         return nothing
@@ -283,7 +285,7 @@ def _describe_figures(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
     return (*(sentence for line in lines for sentence in shape.say([line])), *([warning] if breaks else []))
 
 
-def _explain_nothing(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
+def _explain_nothing(shape: Shape, lines: tuple[PanelRow, ...]) -> Sentences:
     """Return the reason why no figures are shown; empty if some are."""
     if all(line.figures[0].flag is Flag.NOT_AVAILABLE for line in lines):
         who = "no council has" if lines[0].area.level == ALL_TOGETHER else "the council has not"
@@ -295,7 +297,7 @@ def _explain_nothing(shape: Shape, lines: tuple[Line, ...]) -> Sentences:
     return ()
 
 
-def _choose_scale(shape: Shape, lines: tuple[Line, ...], england: tuple[Figure | None, ...] = ()) -> Scale:
+def _choose_scale(shape: Shape, lines: tuple[PanelRow, ...], england: tuple[PanelFigure | None, ...] = ()) -> Scale:
     figures = [line.figures[column] for line in lines for column in shape.drawn]
     figures += [each for column in shape.drawn[: len(england)] if (each := england[column])]
     if not figures:
@@ -311,7 +313,7 @@ _NAMES = {"Female": "Girls", "Male": "Boys"}
 _A_YEAR = "A year or more before Reception"
 
 
-def _list_groups(*attributes: Attribute, before: Levels = (), after: Levels = (_TOTAL,)) -> dict[str, Levels]:
+def _list_groups(*attributes: TableAttribute, before: Levels = (), after: Levels = (_TOTAL,)) -> dict[str, Levels]:
     """Return all children and each group of these attributes, with the levels of filters before and after the group."""
     groups = {"All children": (_TOTAL, _TOTAL)} | {
         _NAMES.get(group, group): (attribute.label, group)
@@ -390,7 +392,7 @@ SHAPES: Mapping[str, tuple[Shape, ...]] = {
 """The charts of each page that has any, by page name."""
 
 
-def build_charts(release: Release) -> dict[str, tuple[Chart, ...]]:
+def build_charts(release: ReleasedFigures) -> dict[str, tuple[Chart, ...]]:
     """Return the charts of each page that show anything; with one cohort there are none over time."""
     charts = {page: [Chart(shape, build_panels(shape, release)) for shape in shapes] for page, shapes in SHAPES.items()}
     return {page: tuple(chart for chart in shown if chart.panels) for page, shown in charts.items()}
@@ -404,12 +406,12 @@ MOST_ROWS = 6_000
 """Rows of a page in all its areas and cohorts (about 5 MB); a page with more shows only all councils together."""
 
 
-def build_requested_charts(release: Release) -> dict[str, tuple[Chart, ...]]:
+def build_requested_charts(release: ReleasedFigures) -> dict[str, tuple[Chart, ...]]:
     """Return the chart of each table on request, by page name."""
     return {get_page_name(each.name): (_build_requested_chart(release, each),) for each in release.requested}
 
 
-def _build_requested_chart(release: Release, request: RequestedTable) -> Chart:
+def _build_requested_chart(release: ReleasedFigures, request: RequestedTable) -> Chart:
     table, cohorts = request.table, sorted(request.cohorts)
     by_label = label_rows(table)
     areas = sum(len(release.get_areas(table.name, cohort).every) for cohort in cohorts)

@@ -26,9 +26,9 @@ from ndl_export.facts.release_facts import DATAPACKAGE_FILE, QUOTES_FILE, SITE_F
 from ndl_export.files import archive, signing, whole_files
 from ndl_export.pages import kit, number_format
 from ndl_export.site.documents import get_address, is_document, name_document_page, render_documents
-from ndl_export.site.figures import Line
+from ndl_export.site.figures import PanelRow
 from ndl_export.site.inference import Conclusions
-from ndl_export.site.layouts import SHAPES, Release, build_charts, build_requested_charts
+from ndl_export.site.layouts import SHAPES, ReleasedFigures, build_charts, build_requested_charts
 from ndl_export.site.panels import Chart, Panel, build_council_values, list_findings, name_council_page
 from ndl_export.tables import FAMILIES, csv_files, geography, schema
 from ndl_export.tables.pupil import REVIEW_FILTER
@@ -103,7 +103,7 @@ def build_site_files(
     requested = facts.on_request.tables
     if facts.notice:  # Synthetic data must not be compared with official statistics.
         concluded = replace(concluded, beside_england={})
-    release = Release(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
+    release = ReleasedFigures(tables, facts.councils, facts.cohorts, facts.missing, requested, concluded)
     charts = build_charts(release)
     found = list_findings(charts)
     on_request = build_requested_charts(release)
@@ -142,7 +142,7 @@ def build_site_files(
     return pages | _build_downloads(charts | on_request)
 
 
-def build_site_downloads(release: Release) -> dict[str, bytes]:
+def build_site_downloads(release: ReleasedFigures) -> dict[str, bytes]:
     """Return the CSV files of figures by name, made only from the tables of a release."""
     return _build_downloads(build_charts(release) | build_requested_charts(release))
 
@@ -160,7 +160,7 @@ def _build_downloads(charts: Mapping[str, tuple[Chart, ...]]) -> dict[str, bytes
     }
 
 
-def _iter_rows(panel: Panel, line: Line) -> Iterator[dict[str, str]]:
+def _iter_rows(panel: Panel, line: PanelRow) -> Iterator[dict[str, str]]:
     area, row = (line.label, "") if panel.shape.by_area else (panel.area_name, line.label)
     for heading, figure in zip(panel.shape.columns, line.figures, strict=True):
         # With as many decimals as the page shows.

@@ -10,7 +10,7 @@ from typing import Any
 
 from ndl_export.facts.official import read_official_cohorts
 from ndl_export.pages import charts
-from ndl_export.site.figures import EVERYONE, Concluded, Figure, Levels, Line, Sentences, find_official_group
+from ndl_export.site.figures import EVERYONE, Concluded, Levels, PanelFigure, PanelRow, Sentences, find_official_group
 from ndl_export.site.inference import Inference
 from ndl_export.tables.geography import LOCAL_AUTHORITY, REGIONS_ABOVE, Geography
 from ndl_export.tables.schema import Flag
@@ -74,7 +74,7 @@ class Shape:
     infer: Inference = say_nothing
     infer_each: Inference = say_nothing
     with_targets: bool = False
-    official: Callable[..., tuple[Figure | None, ...]] = say_nothing
+    official: Callable[..., tuple[PanelFigure | None, ...]] = say_nothing
     remarks: Callable[..., Sentences] = say_nothing
 
     def list_wanted(self, label: str = "") -> tuple[Wanted, ...]:
@@ -85,11 +85,11 @@ class Shape:
             for table, measure, *its_levels in self.figures
         ) or tuple((self.table, measure, levels) for measure in self.measures)
 
-    def say(self, lines: Sequence[Line]) -> Sentences:
+    def say(self, lines: Sequence[PanelRow]) -> Sentences:
         """Return the sentences about the children in the data."""
         return self.fill(self.says, lines)
 
-    def fill(self, texts: Sequence[str], lines: Sequence[Line]) -> Sentences:
+    def fill(self, texts: Sequence[str], lines: Sequence[PanelRow]) -> Sentences:
         """Return texts with what they say of the lines; none of them if too few figures are shown for their ends."""
         shown = sorted((line for line in lines if line.figures[0].value is not None), key=_get_first_value)
         # With one figure, the lowest and the highest would be the same line.
@@ -102,7 +102,7 @@ class Shape:
         return tuple(each.format(*lines, **ends, first=lines[0], last=lines[-1]) for each in texts)
 
 
-def _get_first_value(line: Line) -> float:
+def _get_first_value(line: PanelRow) -> float:
     return line.figures[0].value or 0.0
 
 
@@ -118,7 +118,7 @@ class Panel:
 
     shape: Shape
     cohort: str
-    lines: tuple[Line, ...]
+    lines: tuple[PanelRow, ...]
     scale: charts.Scale
     sentences: tuple[str, ...]
     area: Geography | None = None
@@ -128,7 +128,7 @@ class Panel:
     inferred: tuple[Concluded, ...] = ()
     finding: str = ""
     official: tuple[str, ...] = ()
-    england: tuple[Figure | None, ...] = ()
+    england: tuple[PanelFigure | None, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @cached_property
@@ -153,7 +153,7 @@ class Panel:
         return [flag for flag in Flag if flag in met]
 
     @property
-    def _drawn(self) -> list[tuple[Line, int]]:
+    def _drawn(self) -> list[tuple[PanelRow, int]]:
         """Each line with each drawn column."""
         return [(line, column) for line in self.lines for column in self.shape.drawn]
 
@@ -193,7 +193,7 @@ class Panel:
         return [note for note in (narrow, charts.explain_scale(self.scale), *self.remarks) if note]
 
     @property
-    def references(self) -> list[tuple[int, int, Figure]]:
+    def references(self) -> list[tuple[int, int, PanelFigure]]:
         """Series, column and figure of each drawn column with an official figure of England."""
         drawn = enumerate(self.shape.drawn if self.england else ())
         found = ((series, column, self.england[column]) for series, column in drawn)
@@ -272,7 +272,7 @@ _SERIES = Shape(
 
 
 @dataclass(frozen=True)
-class Findings:
+class PanelFindings:
     """Findings about an area: how many children were ready, their gap by free school meals, and who had seen them.
 
     `known` says how long before school a concern was known, empty if a figure in it cannot be used. `official` are the
@@ -283,18 +283,18 @@ class Findings:
     area: Geography
     together: bool
     name: str
-    ready: Figure
-    gap: tuple[Figure, ...]
+    ready: PanelFigure
+    gap: tuple[PanelFigure, ...]
     seen: Panel
     known: str
-    official: tuple[tuple[str, Figure], ...]
+    official: tuple[tuple[str, PanelFigure], ...]
 
 
 def name_council_page(council: str) -> str:
     return f"council-{council}"
 
 
-def list_findings(of_pages: Charts) -> tuple[Findings, ...]:
+def list_findings(of_pages: Charts) -> tuple[PanelFindings, ...]:
     """Return the findings about every area in every cohort, all councils together first."""
     by_name = _index_charts(of_pages)
     ready, gaps = (by_name[name].panels for name in ("gld-by-area", "gap-by-area"))
@@ -309,11 +309,11 @@ def list_findings(of_pages: Charts) -> tuple[Findings, ...]:
             official = tuple((name, each) for name, each in ((line.area.name, own), ("England", england)) if each)
             where = panel.cohort, line.area.code
             figures = line.figures[0], gap.figures, seen[where], known[where].finding, official
-            found.append(Findings(panel.cohort, line.area, number == 0, line.label, *figures))
+            found.append(PanelFindings(panel.cohort, line.area, number == 0, line.label, *figures))
     return tuple(found)
 
 
-def build_council_values(of_pages: Charts, found: Sequence[Findings], name: str) -> dict[str, Any]:
+def build_council_values(of_pages: Charts, found: Sequence[PanelFindings], name: str) -> dict[str, Any]:
     """Return the content of the page of the participating council `name`, for the newest cohort that it sent.
 
     `stands_out` lists conclusions with their page and chart. `beside` compares the council with the others or, if there
@@ -340,7 +340,7 @@ def _index_charts(of_pages: Charts) -> dict[str, Chart]:
     return {chart.shape.name: chart for shown in of_pages.values() for chart in shown}
 
 
-def _build_line(panel: Panel, code: str) -> Line:
+def _build_line(panel: Panel, code: str) -> PanelRow:
     return next(line for line in panel.lines if line.area.code == code)
 
 
@@ -386,7 +386,7 @@ def _build_series(area: Geography) -> Panel | None:
     for cohort in read_official_cohorts():
         england, own = find_official_group(cohort, area, EVERYONE)
         if own:
-            lines.append(Line(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
+            lines.append(PanelRow(Cohort(cohort).label, area, (own,), england, (england,), cohort=cohort))
     if not lines:
         return None
     scale = charts.fit_scale([each for line in lines for each in (line.figures[0], line.compared) if each])

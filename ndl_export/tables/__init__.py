@@ -11,12 +11,12 @@ from ndl_export.tables import health, parents, pupil
 from ndl_export.tables.declarations import DECLARATIONS, WrongDeclaration, list_unused
 from ndl_export.tables.model import (
     ALL,
-    Attribute,
     Block,
     Family,
     Measure,
     MeasureKind,
     Table,
+    TableAttribute,
 )
 
 
@@ -51,4 +51,4 @@ def _check_all_used() -> None:
 
 _check_all_used()
 
-__all__ = ["ALL", "FAMILIES", "TABLES", "Attribute", "Block", "Family", "Measure", "MeasureKind", "Table"]
+__all__ = ["ALL", "FAMILIES", "TABLES", "Block", "Family", "Measure", "MeasureKind", "Table", "TableAttribute"]

@@ -40,7 +40,7 @@ class _Part(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
 
-class Column(_Part):
+class RequestedColumn(_Part):
     """A filter column: an attribute at its `levels` (by default every category except the unknown) and at its total."""
 
     attribute: str
@@ -75,7 +75,7 @@ class Column(_Part):
         return [{"label": label, "categories": categories} for label, categories in levels.items()]
 
 
-class Figure(_Part):
+class RequestedFigure(_Part):
     """The share of a row's children, or responses, in a group: those whose attribute has one of the categories."""
 
     attribute: str
@@ -93,8 +93,8 @@ class Definition(_Part):
     name: Annotated[_NAME, StringConstraints(max_length=31)]
     title: Annotated[_WORDS, StringConstraints(max_length=120)]
     description: Words
-    columns: Annotated[tuple[Column, ...], pydantic.Field(min_length=1, max_length=MOST_COLUMNS)]
-    figure: Figure | None = None
+    columns: Annotated[tuple[RequestedColumn, ...], pydantic.Field(min_length=1, max_length=MOST_COLUMNS)]
+    figure: RequestedFigure | None = None
     geography: Literal["councils", "all_councils_together"] = "councils"
 
 
@@ -185,7 +185,7 @@ def _build_declared(name: str, declared: TableDeclaration, family: model.Family)
     return build_table(definition.model_copy(update={"columns": columns}), weighed)
 
 
-def _fill_in_words(column: Column) -> Column:
+def _fill_in_words(column: RequestedColumn) -> RequestedColumn:
     """Return the column with label and description of the declared filter of its name, if there is one."""
     declared = model.FILTERS.get(column.name or column.attribute)
     if declared is None or column.label:
@@ -197,8 +197,8 @@ def find_problems(document: Mapping[str, Any], family: model.Family) -> list[str
     """List the errors in every column and figure of a definition that can be read, whatever else is wrong with it."""
     columns, figure = document.get("columns"), document.get("figure")
     listed = enumerate(columns) if isinstance(columns, list | tuple) else ()
-    readable = {place: column for place, each in listed if (column := _read_if(Column, each))}
-    return list(_find_problems(readable, _read_if(Figure, figure), family))
+    readable = {place: column for place, each in listed if (column := _read_if(RequestedColumn, each))}
+    return list(_find_problems(readable, _read_if(RequestedFigure, figure), family))
 
 
 def _read_if(form: type[_Model], document: object) -> _Model | None:
@@ -208,7 +208,7 @@ def _read_if(form: type[_Model], document: object) -> _Model | None:
         return None
 
 
-def _add_figure(shape: model.Block, figure: Figure | None, names: Mapping[str, str]) -> model.Block:
+def _add_figure(shape: model.Block, figure: RequestedFigure | None, names: Mapping[str, str]) -> model.Block:
     """Return the block of this shape with a figure or, without one, with the share of its last column."""
     if figure is None:
         return model.ShareBlock(**vars(shape), share_of=shape.axes[-1].filter, share=names["rate"])
@@ -216,12 +216,14 @@ def _add_figure(shape: model.Block, figure: Figure | None, names: Mapping[str, s
     return model.RateBlock(**vars(shape), numerator=numerator, rate=names["rate"], part=names.get("count"))
 
 
-def list_publishable(family: model.Family) -> tuple[model.Attribute, ...]:
+def list_publishable(family: model.Family) -> tuple[model.TableAttribute, ...]:
     """Return the attributes that a definition may name: all except those measured only to estimate linkage error."""
     return tuple(attribute for attribute in family.attributes if attribute.name not in family.never_shown)
 
 
-def _find_problems(columns: Mapping[int, Column], figure: Figure | None, family: model.Family) -> Iterator[str]:
+def _find_problems(
+    columns: Mapping[int, RequestedColumn], figure: RequestedFigure | None, family: model.Family
+) -> Iterator[str]:
     """Yield the errors in the columns, which are keyed by position, and in the figure."""
     known = {attribute.name: attribute for attribute in list_publishable(family)}
     named = {f"columns.{place}": column.attribute for place, column in columns.items()}
@@ -269,7 +271,7 @@ _RESERVED = frozenset(
 """Names of columns that every table has, in the files or in the analyst database."""
 
 
-def _find_group_problems(place: str, attribute: model.Attribute, categories: tuple[str, ...]) -> Iterator[str]:
+def _find_group_problems(place: str, attribute: model.TableAttribute, categories: tuple[str, ...]) -> Iterator[str]:
     if not categories:
         yield f"{place}: it is empty"
     for category in dict.fromkeys(categories):
@@ -281,7 +283,7 @@ def _find_group_problems(place: str, attribute: model.Attribute, categories: tup
         yield f"{place}: these are all the categories, so they are not a group"
 
 
-def _find_figure_problems(figure: Figure, family: model.Family) -> Iterator[str]:
+def _find_figure_problems(figure: RequestedFigure, family: model.Family) -> Iterator[str]:
     if (figure.attribute, figure.categories) in family.figures:
         if figure.name or figure.label:
             yield "figure: this group already has measures: leave out name and label"
@@ -291,7 +293,7 @@ def _find_figure_problems(figure: Figure, family: model.Family) -> Iterator[str]
         yield f"figure.name: {figure.name} is the name of another figure"
 
 
-def build_measures(figure: Figure | None, family: model.Family) -> dict[str, model.Measure]:
+def build_measures(figure: RequestedFigure | None, family: model.Family) -> dict[str, model.Measure]:
     """Return the measures of a figure: its `rate`, and its `count` if it has one; without a figure, the share."""
     if figure is None:
         return {"rate": model.MEASURES[family.share]}
@@ -320,7 +322,7 @@ def _name_measures(figure: str) -> tuple[str, str]:
     return f"{figure}_count", f"{figure}_percent"
 
 
-def _build_selections(column: Column, attribute: model.Attribute) -> tuple[model.Selection, ...]:
+def _build_selections(column: RequestedColumn, attribute: model.TableAttribute) -> tuple[model.Selection, ...]:
     stated = [model.Selection(label, categories) for label, categories in (column.levels or {}).items()]
     own = stated or model.select_each(attribute)
     return (model.ALL, *own) if column.total else tuple(own)

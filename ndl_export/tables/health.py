@@ -4,9 +4,9 @@ from ndl_export.tables.definition import declare_tables
 from ndl_export.tables.model import (
     IMD,
     SEX,
-    Attribute,
     Family,
     RateBlock,
+    TableAttribute,
     build_breakdowns,
     define_table,
     list_declared_attributes,
@@ -54,7 +54,7 @@ _IN_CODE = Family(
     attributes=(
         SEX,
         IMD,
-        *(Attribute(name, label, _OUTCOMES) for name, label in DOMAINS.items()),
+        *(TableAttribute(name, label, _OUTCOMES) for name, label in DOMAINS.items()),
         *list_declared_attributes("health"),
     ),
     tables=(ASQ3_OUTCOMES,),

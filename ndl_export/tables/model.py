@@ -23,7 +23,7 @@ UNKNOWN = "Unknown"
 
 
 @dataclass(frozen=True)
-class Attribute:
+class TableAttribute:
     """A property of a row of the confidential table, with all its public categories."""
 
     name: str
@@ -362,7 +362,7 @@ class Family:
     """Name of the table in the restricted zone that is measured with noise, one row per unit."""
     confidential_description: str
     """The content of that table, in one sentence for its asset."""
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[TableAttribute, ...]
     tables: tuple[Table, ...]
     further_sources: tuple[str, ...] = ()
     """Sources whose rows are linked to the counted rows and add attributes to them."""
@@ -396,23 +396,23 @@ class Family:
         """Return the table with this name."""
         return next(table for table in self.tables if table.name == name)
 
-    def get_attribute(self, name: str) -> Attribute:
+    def get_attribute(self, name: str) -> TableAttribute:
         """Return the attribute with this name."""
         return next(attribute for attribute in self.attributes if attribute.name == name)
 
 
-def select_each(attribute: Attribute) -> tuple[Selection, ...]:
+def select_each(attribute: TableAttribute) -> tuple[Selection, ...]:
     """Return one level for each category except the unknown."""
     return tuple(Selection(category, (category,)) for category in attribute.categories if category != UNKNOWN)
 
 
-def build_axis(name: str, attribute: Attribute) -> Axis:
+def build_axis(name: str, attribute: TableAttribute) -> Axis:
     """Return the axis of a filter at its total and at one level for each category except the unknown."""
     return Axis(name, attribute.name, (ALL, *select_each(attribute)))
 
 
 def build_breakdowns(
-    *attributes: Attribute, levels: Mapping[Attribute, tuple[Selection, ...]] = MappingProxyType({})
+    *attributes: TableAttribute, levels: Mapping[TableAttribute, tuple[Selection, ...]] = MappingProxyType({})
 ) -> tuple[tuple[tuple[Axis, ...], dict[str, str]], ...]:
     """Return the axes and constants of rows that are not broken down, and of rows broken down by each attribute.
 
@@ -426,13 +426,13 @@ def build_breakdowns(
     return (((), {"breakdown_topic": "Total", "breakdown": "Total"}), *broken_down)
 
 
-SEX = Attribute("sex", "Sex", ("Female", "Male", UNKNOWN))
-FSM = Attribute(
+SEX = TableAttribute("sex", "Sex", ("Female", "Male", UNKNOWN))
+FSM = TableAttribute(
     "fsm",
     "Free school meal eligibility",
     ("Eligible for free school meals", "Not eligible for free school meals", UNKNOWN),
 )
-IMD = Attribute(
+IMD = TableAttribute(
     "imd_quintile",
     "IMD quintile",
     ("Quintile 1 (most deprived)", "Quintile 2", "Quintile 3", "Quintile 4", "Quintile 5 (least deprived)", UNKNOWN),
@@ -451,10 +451,10 @@ FILTERS = {name: Filter(name, each.label, each.description) for name, each in DE
 TOPIC_FILTER, BREAKDOWN_FILTER = FILTERS["breakdown_topic"], FILTERS["breakdown"]
 
 
-def list_declared_attributes(family: str) -> tuple[Attribute, ...]:
+def list_declared_attributes(family: str) -> tuple[TableAttribute, ...]:
     """Return the attributes that a family's file declares as codes of a column of a source."""
     return tuple(
-        Attribute(name, each.label, (*each.codes.values(), UNKNOWN))
+        TableAttribute(name, each.label, (*each.codes.values(), UNKNOWN))
         for name, each in DECLARATIONS.files[family].attributes.items()
     )
 

@@ -12,8 +12,8 @@ NOT_ANSWERED, NOT_APPLICABLE = "Not answered", "Not applicable"
 """Shares include responses without an answer, but not responses to which the question does not apply."""
 
 
-def _build_attribute(name: str, label: str, answers: dict[str, str]) -> model.Attribute:
-    return model.Attribute(name, label, (*dict.fromkeys(answers.values()), NOT_ANSWERED))
+def _build_attribute(name: str, label: str, answers: dict[str, str]) -> model.TableAttribute:
+    return model.TableAttribute(name, label, (*dict.fromkeys(answers.values()), NOT_ANSWERED))
 
 
 _SURE = ("Yes", "No")
@@ -53,14 +53,14 @@ _ABOUT_SUPPORT = ("sought_support", "ease_of_access")
 of responses by council that can be used fell from 79% to 64% (`readiness plan`, 8 councils, 2026-11-29)."""
 
 
-def _list_breakdowns(question: model.Attribute) -> tuple[model.Attribute, ...]:
+def _list_breakdowns(question: model.TableAttribute) -> tuple[model.TableAttribute, ...]:
     if question in WHO_ANSWERED:
         return ()
     return tuple(_BREAKDOWNS) if question.name in _ABOUT_SUPPORT else (AGE_BAND, FUNDED)
 
 
 def _iter_blocks(
-    question: model.Attribute, levels: tuple[model.Axis, ...], topic: dict[str, str]
+    question: model.TableAttribute, levels: tuple[model.Axis, ...], topic: dict[str, str]
 ) -> Iterator[model.Block]:
     """Yield the blocks of a question: responses with each answer, and their share of those to which it applies."""
     answers = model.Axis("answer", question.name, model.select_each(question))

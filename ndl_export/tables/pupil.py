@@ -13,9 +13,9 @@ from ndl_export.tables.model import (
     IMD,
     SEX,
     UNKNOWN,
-    Attribute,
     Axis,
     Selection,
+    TableAttribute,
     build_axis,
     build_breakdowns,
 )
@@ -24,20 +24,20 @@ from sources.reference.code_lists import GOALS, IMD_INDEX, MAJOR_GROUPS, REVIEW_
 
 POPULATION = "Children with an EYFS Profile in the cohort, by council of the school"
 
-ETHNIC = Attribute("ethnic_group", "Ethnic group", (*MAJOR_GROUPS, UNKNOWN))
-SEN = Attribute(
+ETHNIC = TableAttribute("ethnic_group", "Ethnic group", (*MAJOR_GROUPS, UNKNOWN))
+SEN = TableAttribute(
     "sen_provision",
     "SEN provision",
     ("No SEN provision", "SEN support / SEN without an EHC plan", "Education, health and care plan", UNKNOWN),
 )
-LANGUAGE = Attribute("first_language", "First language", ("English", "Other than English", UNKNOWN))
-TERM = Attribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born", "Summer-born", UNKNOWN))
-GLD = Attribute("gld", "Good level of development", ("Yes", "No"))
+LANGUAGE = TableAttribute("first_language", "First language", ("English", "Other than English", UNKNOWN))
+TERM = TableAttribute("term_of_birth", "Term of birth", ("Autumn-born", "Spring-born", "Summer-born", UNKNOWN))
+GLD = TableAttribute("gld", "Good level of development", ("Yes", "No"))
 
 UNSEARCHABLE = "Record cannot be looked for"
 """The category of children whose record has too little detail to search for, so it is unknown who had seen them."""
 NO_REVIEW = "No linked review"
-ASQ3 = Attribute(
+ASQ3 = TableAttribute(
     "asq3",
     "ASQ-3 at 2 to 2.5 years",
     (
@@ -52,7 +52,7 @@ ASQ3 = Attribute(
 LINKED = tuple(category for category in ASQ3.categories if category not in (NO_REVIEW, UNSEARCHABLE))
 
 NOT_LINKED_TO_SETTING = "Not linked to a setting"
-ENTITLEMENT = Attribute(
+ENTITLEMENT = TableAttribute(
     "entitlement", "Two-year-old entitlement", ("Taken", "Not taken", NOT_LINKED_TO_SETTING, UNSEARCHABLE)
 )
 
@@ -74,7 +74,7 @@ def format_dots_category(seen_by: str, concern_by: str) -> str:
 
 
 # One attribute, not two: of the sixteen combinations of who saw and who was concerned, seven cannot occur.
-DOTS = Attribute(
+DOTS = TableAttribute(
     "dots",
     "Seen by and concern raised by",
     tuple(format_dots_category(seen, concern) for seen, concerns in CONCERN_GIVEN_SEEN.items() for concern in concerns),
@@ -97,7 +97,7 @@ def format_concern_category(recorded_by: str, when: str, other: str) -> str:
     return f"{recorded_by}; {when}; other service saw the child: {other}"
 
 
-FIRST_CONCERN = Attribute(
+FIRST_CONCERN = TableAttribute(
     "first_concern",
     "First concern recorded before school",
     (
@@ -116,7 +116,7 @@ FIRST_CONCERN = Attribute(
 DONE = "Done"
 ON_TIME, LATE, NO_TIMING = "On time", "Later than due", "Timing not known"
 REVIEWS = {
-    code: Attribute(
+    code: TableAttribute(
         name, REVIEW_CODES[code], (ON_TIME, LATE, NO_TIMING, NO_REVIEW, UNSEARCHABLE), sent_as=f"hv_reviews/{code}"
     )
     for code, name in REVIEW_NAMES.items()
@@ -124,18 +124,18 @@ REVIEWS = {
 """The five reviews of the Healthy Child Programme, by their code in `hv_reviews`."""
 REVIEW_FILTER = "health_review"
 
-AGREEMENT = Attribute("linkage_agreement", "Agreement of linked records", CELLS)
+AGREEMENT = TableAttribute("linkage_agreement", "Agreement of linked records", CELLS)
 """Measured to estimate missed links; shown in no table."""
-DIFFERENCES = Attribute("linkage_differences", "What differs between linked records", KINDS)
+DIFFERENCES = TableAttribute("linkage_differences", "What differs between linked records", KINDS)
 """The same in fewer categories, measured by council and by ethnic group."""
-CENSUS_JOIN = Attribute("census_join", "How the school census row was found", JOINS)
+CENSUS_JOIN = TableAttribute("census_join", "How the school census row was found", JOINS)
 """Measured to estimate how many census rows are not found; shown in no table."""
-SHARED_NUMBER = Attribute("shared_nhs_number", "Records linked by NHS number", NUMBERED)
+SHARED_NUMBER = TableAttribute("shared_nhs_number", "Records linked by NHS number", NUMBERED)
 """Measured to estimate missed links from children whose records are known to be of one child; shown in no table."""
 FROM_CENSUS = (FSM.name, ETHNIC.name, SEN.name, LANGUAGE.name)
 """Attributes that are all unknown for a child whose school census row was not found."""
 EXPECTED, NOT_EXPECTED = "Expected", "Not expected"
-GOAL_ATTRIBUTES = {goal: Attribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
+GOAL_ATTRIBUTES = {goal: TableAttribute(goal, label, (EXPECTED, NOT_EXPECTED)) for goal, label in GOALS.items()}
 ALL_GOALS = "17"
 GOAL_BANDS = {
     "0 to 4": range(5),
@@ -145,7 +145,7 @@ GOAL_BANDS = {
     ALL_GOALS: range(17, 18),
 }
 """Numbers of early learning goals in each band, lowest first."""
-GOALS_EXPECTED = Attribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
+GOALS_EXPECTED = TableAttribute("goals_expected", "Number of goals at the expected level", tuple(GOAL_BANDS))
 
 CHILDREN, AS_LINKED = model.MEASURES["children_count"], model.MEASURES["children_count_as_linked"]
 GLD_PERCENT = model.MEASURES["gld_children_percent"]
@@ -302,7 +302,7 @@ FIRST_CONCERNS = _table(
 )
 
 
-def _iter_review_blocks(review: Attribute) -> Iterator[model.Block]:
+def _iter_review_blocks(review: TableAttribute) -> Iterator[model.Block]:
     """Yield the blocks of a review: children by its timing, and their share with a good level of development."""
     done = (ON_TIME, LATE, NO_TIMING)
     levels = (ALL, Selection(DONE, done), *(Selection(level, (level,)) for level in review.categories))

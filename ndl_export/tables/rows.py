@@ -90,7 +90,7 @@ Said = tuple[Children, Children | None]
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row: its levels, and the measures that apply.
 
     `counts` has the children behind each count, `states` what the row's counts and percentages state, and `attributes`
@@ -106,9 +106,9 @@ class Row:
 
 
 @cache
-def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[Row, ...]:
+def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple[TableRow, ...]:
     """Return the rows of one area in order; `every` includes the rows that single councils lack."""
-    found: dict[Levels, Row] = {}
+    found: dict[Levels, TableRow] = {}
     family = FAMILIES[table.family]
     for block in table.blocks:
         if not (block.councils or all_together or every):
@@ -118,7 +118,7 @@ def list_rows(table: Table, *, all_together: bool, every: bool = False) -> tuple
         needs = {family.get_attribute(name).sent_as for name in block.attributes} - {""}
         for levels, chosen, possible in iter_rows(table, block):
             # A row that cannot occur is published too, with every figure flagged as not applicable.
-            row = found.setdefault(levels, Row(levels))
+            row = found.setdefault(levels, TableRow(levels))
             pairs = zip(block.axes, chosen, strict=True)
             row.attributes.update(axis.attribute for axis, level in pairs if level.categories is not None)
             row.attributes.update(distinguishing)
@@ -177,7 +177,7 @@ class Layout:
     cohorts: tuple[str, ...]
     areas: tuple[Geography, ...]
     cohort_of_area: NDArray[np.int64]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     cohort_of: NDArray[np.int64]
     area_of: NDArray[np.int64]
     row_of: NDArray[np.int64]

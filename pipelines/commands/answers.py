@@ -103,7 +103,7 @@ def check(place: str, file: Path | None, signers: Collection[str], evidence: boo
         end(Ending.HOLD)
 
 
-def _describe_judgement(judgement: claims.Judgement) -> str:
+def _describe_judgement(judgement: claims.ClaimJudgement) -> str:
     corrected = f"What can be said: {judgement.corrected}" if judgement.corrected else ""
     judged = f"Judged: {judgement.judged}"
     return "\n".join(filter(None, (judged, f"{judgement.verdict.capitalize()}. {judgement.reason}", corrected)))

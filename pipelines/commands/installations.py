@@ -67,12 +67,12 @@ def doctor(home: Home | None, landing: Path | None, keys: Path | None) -> None:
 
     Exit status 1 if something is missing. Changes nothing but the ledger's own housekeeping.
     """
-    from pipelines.reports.doctor import State, examine, report
+    from pipelines.reports.doctor import CheckStatus, examine, report
 
     with show_progress("Examining"):
         found = examine(home.root if home else None, landing, keys)
     show(report(found))
-    if any(entry.state is State.MISSING for entry in found):
+    if any(entry.state is CheckStatus.MISSING for entry in found):
         end(Ending.INPUT)
 
 

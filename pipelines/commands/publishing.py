@@ -66,7 +66,7 @@ def publish(version: str, url: str, home: Home, signer: Path | None, yes: bool) 
     answer(facts, lambda: text, waits=not yes and bool(found.sent or found.removed))
 
 
-def _iter_sent_lines(found: upload.Published) -> Iterator[str]:
+def _iter_sent_lines(found: upload.Upload) -> Iterator[str]:
     """Yield a line for each folder and each file beside the folders that would be sent."""
     sizes: dict[str, list[int]] = {}
     for name in found.sent:
@@ -77,7 +77,7 @@ def _iter_sent_lines(found: upload.Published) -> Iterator[str]:
         yield f"{name}  ({number}{sum(own):,} bytes)"
 
 
-def _list_places(found: upload.Published, version: str) -> dict[str, str]:
+def _list_places(found: upload.Upload, version: str) -> dict[str, str]:
     """Return the addresses of a release, by what is there."""
     address = found.store.format_address
     places = {

@@ -151,7 +151,7 @@ HOW_TO_SIGN = (
 )
 
 
-def describe_signed(found: sign_off.Count, what: str, then: str) -> str:
+def describe_signed(found: sign_off.SignatureCount, what: str, then: str) -> str:
     """Return the text after signing: what was signed, and the next step, which is `then` if enough people signed."""
     another = "Another person must sign, with a key of their own, before it goes on."
     next_step = another if found.signed < found.needed else then
@@ -250,7 +250,7 @@ def _accept(
     click.echo(f"Accepted: {', '.join(names)}, as {person.role}.", err=is_json_wanted())
 
 
-def _build_facts(state: holds.State, cohort: str) -> dict[str, Any]:
+def _build_facts(state: holds.HoldState, cohort: str) -> dict[str, Any]:
     """Return facts that are JSON-ready, with people named by their roles."""
 
     def build_fact(hold: hold_rules.Hold) -> dict[str, str]:

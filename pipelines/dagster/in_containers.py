@@ -20,10 +20,10 @@ class TidyLauncher(DockerRunLauncher):
     """
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        self._remove_ended(context.dagster_run)
+        self._remove_exited_containers(context.dagster_run)
         super().launch_run(context)
 
-    def _remove_ended(self, run: dg.DagsterRun) -> None:
+    def _remove_exited_containers(self, run: dg.DagsterRun) -> None:
         client = self._get_client(self.get_container_context(run))
         with suppress(docker.errors.DockerException):  # a failed clean-up must not prevent a launch
             filters = {"label": _RUN, "status": _ENDED}

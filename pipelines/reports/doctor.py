@@ -57,7 +57,7 @@ _NEVER_AGAIN = (Processing.MEASUREMENT, Processing.FORGETTING, Processing.WITHDR
 """Processing that a backup must cover: a measurement cannot be drawn again, and removed children would come back."""
 
 
-class State(StrEnum):
+class CheckStatus(StrEnum):
     """State of a finding.
 
     `missing` is something that a run needs; `look` needs a person's attention; the rest is in order or optional.
@@ -69,7 +69,7 @@ class State(StrEnum):
     OPTIONAL = "optional"
 
 
-Answers = Iterable[tuple[State, str]]
+Answers = Iterable[tuple[CheckStatus, str]]
 """The findings of a check: states, each with a sentence."""
 
 
@@ -78,7 +78,7 @@ class Diagnosis:
     """One finding: what was examined, its state, and a sentence."""
 
     what: str
-    state: State
+    state: CheckStatus
     sentence: str
 
 
@@ -105,7 +105,7 @@ def examine(home: Path | None = None, landing: Path | None = None, keys: Path | 
         ("disk", lambda: _check_disk(where, landing_folder)),
         ("memory", lambda: in_restricted or _check_memory(landing_folder)),
         ("ledger", lambda: in_release or _check_ledger(where, usable.publish_to)),
-        ("processing log", lambda: [(State.OK, f"{len(verify(where))} lines, none changed or removed")]),
+        ("processing log", lambda: [(CheckStatus.OK, f"{len(verify(where))} lines, none changed or removed")]),
         ("disclosure log", lambda: _check_disclosures(where)),
         ("removals", lambda: _check_removals(where, key_folder)),
         ("backup", lambda: _check_backup(where)),
@@ -120,23 +120,23 @@ def _run_check(check: Callable[[], Answers]) -> Answers:
     """Yield the findings of a check, ending with the error that stopped it, if any."""
     try:
         yield from check()
-    except (OSError, environment.InvalidSettings) as problem:
-        yield State.MISSING, f"cannot be looked at: {getattr(problem, 'strerror', None) or problem}"
+    except (OSError, environment.InvalidEnvironment) as problem:
+        yield CheckStatus.MISSING, f"cannot be looked at: {getattr(problem, 'strerror', None) or problem}"
     except Exception as problem:
-        yield State.MISSING, describe_error(problem)
+        yield CheckStatus.MISSING, describe_error(problem)
 
 
 def report(found: Sequence[Diagnosis]) -> Report:
     """Report missing parts and points for attention before everything that was examined."""
     text = write_text("installation.md.j2", found=found, software=get_software_version())
-    good = all(each.state is not State.MISSING for each in found)
+    good = all(each.state is not CheckStatus.MISSING for each in found)
     return Report("installation", text, [asdict(each) for each in found], good)
 
 
 def _check_python() -> Answers:
     wanted = Requirement(f"python{importlib.metadata.metadata('readiness')['Requires-Python']}")
     version = ".".join(map(str, sys.version_info[:3]))
-    state = State.OK if wanted.specifier.contains(version) else State.MISSING
+    state = CheckStatus.OK if wanted.specifier.contains(version) else CheckStatus.MISSING
     yield state, f"{version}, wanted {wanted.specifier}"
 
 
@@ -150,26 +150,28 @@ def _check_libraries() -> Answers:
         if not found or not entry.specifier.contains(found, prereleases=True)
     ]
     if wrong:
-        yield State.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
+        yield CheckStatus.MISSING, f"{', '.join(wrong)}: install from the lock file (make setup)"
     else:
-        yield State.OK, f"all {len(needed)} are within their ranges"
+        yield CheckStatus.OK, f"all {len(needed)} are within their ranges"
 
 
-def _check_settings(found: environment.Settings, problems: list[environment.InvalidSettings], part: str) -> Answers:
+def _check_settings(
+    found: environment.ProcessSettings, problems: list[environment.InvalidEnvironment], part: str
+) -> Answers:
     for wrong in problems:
-        yield State.MISSING, str(wrong)
+        yield CheckStatus.MISSING, str(wrong)
     if problems:
         return
-    yield State.OK, f"{', '.join(environment.list_set_variables()) or 'none'} set in the environment"
+    yield CheckStatus.OK, f"{', '.join(environment.list_set_variables()) or 'none'} set in the environment"
     for sentence in environment.list_unknown_variables():
-        yield State.LOOK, sentence
+        yield CheckStatus.LOOK, sentence
     # whether a placeholder publisher may stay depends on who signs, which another check covers
     release_facts.load_publisher(demonstration=True)
     get_retention()
     entries = directory_files.read_calendar(found.calendar)
     if part != INTAKE_AND_LINKAGE:
         for sentence in directory_files.find_calendar_gaps(entries, clock.today()):
-            yield State.LOOK, sentence
+            yield CheckStatus.LOOK, sentence
 
 
 def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
@@ -186,7 +188,7 @@ def _load_usable_keys(folder: Path) -> tuple[str, KeyRing | None, str]:
 
 def _refer_to_location(location: str) -> Answers:
     """Return the finding of a check that this code location cannot make because it lacks the keys."""
-    return [(State.OPTIONAL, f"these keys are not for it: check it at the {location} location")]
+    return [(CheckStatus.OPTIONAL, f"these keys are not for it: check it at the {location} location")]
 
 
 def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks: str) -> Answers:
@@ -194,22 +196,22 @@ def _check_keys(folder: Path, home: Home, use: str, ring: KeyRing | None, lacks:
         remedy = (
             FROM_BACKUP if home.restricted.is_dir() else f"`readiness keys create {quote(str(folder))}` makes a set"
         )
-        yield State.MISSING, f"{folder} does not exist; {remedy}"
+        yield CheckStatus.MISSING, f"{folder} does not exist; {remedy}"
         return
     if ring is None:
-        yield State.MISSING, lacks
+        yield CheckStatus.MISSING, lacks
     else:
         of_a_location = f" alone, as in a separate code location; for all of it on one machine: {lacks}"
-        yield State.OK, f"epoch {ring.epoch}, for {use}{of_a_location if lacks else ''}"
+        yield CheckStatus.OK, f"epoch {ring.epoch}, for {use}{of_a_location if lacks else ''}"
     yield from _check_privacy(folder)
     if folder.is_relative_to(home.root):
-        yield State.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
+        yield CheckStatus.LOOK, f"{folder} lies in the home folder: a copy of that would hold both"
 
 
 def _check_sign_off(folder: Path, ring: KeyRing | None, home: Home) -> Answers:
     """Yield findings on who may sign releases off: the people of the policy, or a demonstration's key."""
     if ring is not None and ring.demonstration_key is None and (folder / DEMONSTRATION_FILE).exists():
-        yield State.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
+        yield CheckStatus.LOOK, f"{folder / DEMONSTRATION_FILE} is of another key set: it signs nothing here; remove it"
     policy = home.load_policy().sign_off
     today = clock.today().isoformat()
     able = [person.role for person in policy.people if person.may_sign(today)]
@@ -219,40 +221,43 @@ def _check_sign_off(folder: Path, ring: KeyRing | None, home: Home) -> Answers:
         try:
             release_facts.load_publisher(demonstration=False)
         except release_facts.InvalidPublisher as problem:
-            yield State.MISSING if policy.people else State.LOOK, str(problem)
+            yield CheckStatus.MISSING if policy.people else CheckStatus.LOOK, str(problem)
     if policy.people:
-        state = State.OK if len(able) >= needed else State.MISSING
+        state = CheckStatus.OK if len(able) >= needed else CheckStatus.MISSING
         yield state, f"{len(able)} people may sign releases off ({', '.join(able) or 'nobody'}), {needed} must"
     elif is_alone:
-        yield State.LOOK, "a demonstration: releases are approved with a demonstration key, and say so"
+        yield CheckStatus.LOOK, "a demonstration: releases are approved with a demonstration key, and say so"
     else:
-        yield State.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"
+        yield CheckStatus.LOOK, "the policy names nobody who may sign releases off (sign_off.people): a release waits"
 
 
 def _check_landing(folder: Path) -> Answers:
     if not folder.is_dir():
-        yield State.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
+        yield CheckStatus.LOOK, f"{folder} does not exist: a run of intake stops, a release alone does not"
         return
     councils = list_councils(folder)
-    yield State.OK if councils else State.LOOK, f"{folder}: {len(councils)} councils take part"
+    yield CheckStatus.OK if councils else CheckStatus.LOOK, f"{folder}: {len(councils)} councils take part"
     for sentence in describe_unread_entries(folder):
-        yield State.LOOK, sentence
+        yield CheckStatus.LOOK, sentence
     if folder.stat().st_mode & 0o007:
-        yield State.LOOK, f"everyone on this machine may look into {folder}: it holds names"
+        yield CheckStatus.LOOK, f"everyone on this machine may look into {folder}: it holds names"
 
 
 def _check_home(home: Home) -> Answers:
     there = _find_existing(home.root)
     if not os.access(there, os.W_OK | os.X_OK):
-        yield State.MISSING, f"{there} cannot be written to by this user"
+        yield CheckStatus.MISSING, f"{there} cannot be written to by this user"
         return
     if there == home.root and there.stat().st_mode & _MODE_OF_OTHERS:
-        yield State.LOOK, f"others can get into {there}: its next run closes it if it belongs to this user"
-    yield State.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
+        yield CheckStatus.LOOK, f"others can get into {there}: its next run closes it if it belongs to this user"
+    yield CheckStatus.OK, f"{home.root} {'can be written to' if home.root.exists() else 'can be made'}"
     if home.restricted.exists():
         yield from _check_privacy(home.restricted)
     if home.restoring.exists():
-        yield State.LOOK, "a restore is in progress or was interrupted: copy the home folder back and restore again"
+        yield (
+            CheckStatus.LOOK,
+            "a restore is in progress or was interrupted: copy the home folder back and restore again",
+        )
 
 
 def _check_disk(home: Home, landing: Path) -> Answers:
@@ -263,19 +268,19 @@ def _check_disk(home: Home, landing: Path) -> Answers:
     sentence = (
         f"{free / GIB:.1f} GiB free, {wanted / GIB:.1f} wanted (three times landing, at least {LEAST_FREE // GIB})"
     )
-    yield State.OK if free >= wanted else State.LOOK, sentence
+    yield CheckStatus.OK if free >= wanted else CheckStatus.LOOK, sentence
 
 
 def _check_memory(landing: Path) -> Answers:
     # under a limit of 2 GiB the system killed the linkage of England without a word, after two minutes
     there, wanted = get_memory_gib(), estimate_run_gib(list_councils(landing) if landing.is_dir() else [])
     sentence = f"{there:.1f} GiB may be used, {wanted:.1f} wanted to link the children of the councils that take part"
-    yield State.OK if there >= wanted else State.LOOK, sentence
+    yield CheckStatus.OK if there >= wanted else CheckStatus.LOOK, sentence
 
 
 def _check_privacy(folder: Path) -> Answers:
     if folder.stat().st_mode & _MODE_OF_OTHERS:
-        yield State.LOOK, f"others may look into {folder}; run: chmod 700 {quote(str(folder))}"
+        yield CheckStatus.LOOK, f"others may look into {folder}; run: chmod 700 {quote(str(folder))}"
 
 
 def _find_existing(folder: Path) -> Path:
@@ -292,7 +297,7 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
         sentence = (
             "measurements or bundles are there that it must know: restore it" if spent else "the first release makes it"
         )
-        yield State.MISSING if spent else State.OK, f"{shown} does not exist; {sentence}"
+        yield CheckStatus.MISSING if spent else CheckStatus.OK, f"{shown} does not exist; {sentence}"
         return
     # a ledger that lacks a measurement or a bundle would refuse every charge
     ledger = home.open_ledger()
@@ -300,30 +305,36 @@ def _check_ledger(home: Home, published: str | None) -> Answers:
     unknown = ledger.list_unknown([*stated, *kept])
     for each in unknown:
         sentence = f"{each.place} was charged for {each.family} of release {each.release}, cohort {each.cohort}"
-        yield State.MISSING, f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged"
+        yield (
+            CheckStatus.MISSING,
+            f"{sentence}, and the ledger does not know it: restore newer records; nothing is charged",
+        )
     if not unknown:
         charged = "with the charges for every kept measurement and every bundle found"
-        yield State.OK, f"{shown}: {number} entries, unbroken, {charged}"
+        yield CheckStatus.OK, f"{shown}: {number} entries, unbroken, {charged}"
     if doubt := explain_unconfirmed_ledger(home):
-        yield State.LOOK, doubt
+        yield CheckStatus.LOOK, doubt
     if ignored := home.read_sign_offs().ignored:
-        yield State.LOOK, describe_ignored(ignored)
+        yield CheckStatus.LOOK, describe_ignored(ignored)
     if any(charge.end is None for charge in ledger.list_charges()):
-        yield State.LOOK, "a charge has not ended: a run draws noise now, or one stopped and the next gives it back"
+        yield (
+            CheckStatus.LOOK,
+            "a charge has not ended: a run draws noise now, or one stopped and the next gives it back",
+        )
 
 
 def _check_disclosures(home: Home) -> Answers:
     lines = check_anchored(home)
-    yield State.OK, f"{lines} lines, none changed or removed" if lines else "no return was made here"
+    yield CheckStatus.OK, f"{lines} lines, none changed or removed" if lines else "no return was made here"
 
 
 def _check_removals(home: Home, keys: Path) -> Answers:
     if home.is_removal_unfinished:
-        yield State.LOOK, "rows are being removed, or a removal was interrupted: `readiness run` finishes it"
+        yield CheckStatus.LOOK, "rows are being removed, or a removal was interrupted: `readiness run` finishes it"
     try:
         left = find_due_items(home, None, None, clock.now()).held
         if left:
-            yield State.LOOK, f"{len(left)} things are past their retention period: `readiness retention`"
+            yield CheckStatus.LOOK, f"{len(left)} things are past their retention period: `readiness retention`"
     except InvalidRetention:
         return
     if not read_objections(home):
@@ -337,20 +348,23 @@ def _check_removals(home: Home, keys: Path) -> Answers:
             f"{len(lost)} objections were made under other keys or versions: take in again the extracts that held"
             " the children, or object again with `readiness forget --objection` when a new delivery brings them"
         )
-        yield State.LOOK, sentence
+        yield CheckStatus.LOOK, sentence
 
 
 def _check_backup(home: Home) -> Answers:
     """Yield whether data that can be lost for good has been backed up since it last changed."""
     for entry in reversed(read_entries(home)):
         if entry.what == Processing.BACKUP and not entry.note.startswith("keys"):
-            yield State.OK, f"nothing was measured or removed since that of {entry.time[:10]}"
+            yield CheckStatus.OK, f"nothing was measured or removed since that of {entry.time[:10]}"
             return
         if entry.what in _NEVER_AGAIN:
             done = "measured" if entry.what == Processing.MEASUREMENT else "removed"
-            yield State.LOOK, f"something was {done} on {entry.time[:10]} and not backed up since: `readiness backup`"
+            yield (
+                CheckStatus.LOOK,
+                f"something was {done} on {entry.time[:10]} and not backed up since: `readiness backup`",
+            )
             return
-    yield State.OK, "nothing was measured or removed yet"
+    yield CheckStatus.OK, "nothing was measured or removed yet"
 
 
 def _check_dagster(home: Home) -> Answers:
@@ -359,15 +373,15 @@ def _check_dagster(home: Home) -> Answers:
     file = folder / "dagster.yaml"
     if not file.is_file():
         sentence = "copy the project's dagster.yaml there" if own else "`readiness run` makes it"
-        yield State.LOOK, f"{file} does not exist; {sentence}"
+        yield CheckStatus.LOOK, f"{file} does not exist; {sentence}"
         return
     content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     if content.get("telemetry", {}).get("enabled") is not False:
-        yield State.LOOK, f"{file}: telemetry is on; set telemetry: {{enabled: false}}"
+        yield CheckStatus.LOOK, f"{file}: telemetry is on; set telemetry: {{enabled: false}}"
     if content.get("compute_logs", {}).get("class") != "NoOpComputeLogManager":
-        yield State.LOOK, f"{file}: output of steps is kept; use the project's compute_logs"
+        yield CheckStatus.LOOK, f"{file}: output of steps is kept; use the project's compute_logs"
     kind = "PostgreSQL" if "postgres" in content.get("storage", {}) else "SQLite"
-    yield State.OK, f"{folder}, storage in {kind}"
+    yield CheckStatus.OK, f"{folder}, storage in {kind}"
 
 
 def _check_clock(home: Home) -> Answers:
@@ -382,25 +396,25 @@ def _check_clock(home: Home) -> Answers:
         pass
     behind = [time for time in last if now + _CLOCK_TOLERANCE < time]
     if behind:
-        yield State.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
+        yield CheckStatus.MISSING, f"it says {now:%Y-%m-%d %H:%M} UTC, and something was recorded at {behind[0]}"
     else:
-        yield State.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
+        yield CheckStatus.OK, f"{now:%Y-%m-%d %H:%M} UTC, after everything that was recorded"
     if simulated := clock.describe_simulation():
-        yield State.LOOK, simulated
+        yield CheckStatus.LOOK, simulated
     try:
         zoneinfo.ZoneInfo(TIMEZONE)
     except zoneinfo.ZoneInfoNotFoundError:
-        yield State.MISSING, f"the time zone {TIMEZONE} of the schedules is not known: install tzdata"
+        yield CheckStatus.MISSING, f"the time zone {TIMEZONE} of the schedules is not known: install tzdata"
 
 
-def _check_optional_modules(settings: environment.Settings) -> Answers:
+def _check_optional_modules(settings: environment.ProcessSettings) -> Answers:
     wanted = {"dagster_postgres": "://" in (settings.ledger or "")}
     for module, use in _OPTIONAL_MODULES.items():
         found = _find_version(module.replace("_", "-"))
         if found:
-            yield State.OK, f"{module} {found}: {use}"
+            yield CheckStatus.OK, f"{module} {found}: {use}"
         else:
-            state = State.MISSING if wanted.get(module) else State.OPTIONAL
+            state = CheckStatus.MISSING if wanted.get(module) else CheckStatus.OPTIONAL
             yield state, f"{module} is not installed: {use}"
 
 

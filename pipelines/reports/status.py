@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pydantic import TypeAdapter
 
 from assets.home.paths import Home
-from assets.linkage.arrivals import Arrival, Entry, Progress, State, explain_arrivals
+from assets.linkage.arrivals import Arrival, ArrivalState, ExpectedRecord, Progress, explain_arrivals
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import read_state
 from ndl_export.facts.missing import SOURCES
@@ -39,16 +39,16 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
     }
     stopped = [f"{entry.council}/{entry.source}: {entry.why}" for entry in found if entry.why]
     titles = [SOURCES[source].title for source in CONTRACTS]
-    good = not (held or unread) and all(entry.state in (State.TAKEN, State.NOT_DUE) for entry in found)
+    good = not (held or unread) and all(entry.state in (ArrivalState.TAKEN, ArrivalState.NOT_DUE) for entry in found)
     return Report("deliveries", write_text("deliveries.md.j2", **facts, stopped=stopped, sources=titles), facts, good)
 
 
-def report_timeline(entries: Sequence[Entry], on: dt.date) -> Report:
+def report_timeline(entries: Sequence[ExpectedRecord], on: dt.date) -> Report:
     """Report the records of all open cohorts: a table per council, a row per record, a column per cohort."""
     facts = {
         "on": on.isoformat(),
         "cohorts": [cohort.code for cohort in list_open_cohorts(on)],
-        "records": TypeAdapter(Sequence[Entry]).dump_python(entries, mode="json"),
+        "records": TypeAdapter(Sequence[ExpectedRecord]).dump_python(entries, mode="json"),
     }
     good = all(entry.progress is not Progress.LATE for entry in entries)
     return Report("timeline", write_text("timeline.md.j2", **facts), facts, good)

@@ -32,31 +32,31 @@ _CHECK = "check"
 """Key in a field's metadata of the function that checks a variable and returns the field's value."""
 
 
-class InvalidSettings(ValueError):
+class InvalidEnvironment(ValueError):
     """Raised if an environment variable is invalid; the message names it but never shows a secret value."""
 
 
 def check_home(folder: Path) -> Path:
-    """Return a folder; raises `InvalidSettings` for `#`, `?`, unprintable characters or a backslash in a name."""
+    """Return a folder; raises `InvalidEnvironment` for `#`, `?`, unprintable characters or a backslash in a name."""
     path = folder.absolute().as_posix()
     wrong = _UNUSABLE.search(path)
     if wrong or not is_line(path):
         shown = wrong[0] if wrong else "a character that cannot be printed"
-        raise InvalidSettings(f"a home folder may not have {shown} in its path, where databases lie; choose another")
+        raise InvalidEnvironment(f"a home folder may not have {shown} in its path, where databases lie; choose another")
     return folder
 
 
 def _parse_folder(variable: str, value: str) -> Path:
     path = Path(value)
     if path.exists() and not path.is_dir():
-        raise InvalidSettings(f"{variable} must name a folder; {path} is a file")
+        raise InvalidEnvironment(f"{variable} must name a folder; {path} is a file")
     return path.resolve()
 
 
 def _build_path_parser(what: str, is_there: Callable[[Path], bool]) -> Callable[[str, str], Path]:
     def check(variable: str, value: str) -> Path:
         if not is_there(Path(value)):
-            raise InvalidSettings(f"{variable} must name a {what}; there is none at {value}")
+            raise InvalidEnvironment(f"{variable} must name a {what}; there is none at {value}")
         return Path(value).resolve()
 
     return check
@@ -68,14 +68,16 @@ _file, _existing_folder = _build_path_parser("file", Path.is_file), _build_path_
 def _parse_ledger(variable: str, value: str) -> str:
     """Parse the ledger's location. The value is not repeated, because it may hold a password."""
     if "://" in value and not value.startswith("postgresql://"):
-        raise InvalidSettings(f"{variable} must be a URL that begins with postgresql://, or the path of an SQLite file")
+        raise InvalidEnvironment(
+            f"{variable} must be a URL that begins with postgresql://, or the path of an SQLite file"
+        )
     return value
 
 
 def _parse_alert(variable: str, value: str) -> str:
     """Parse the alert address. The value is not repeated, because a webhook's address is a secret."""
     if not value.startswith(("https://", "http://")) and not os.access(value, os.X_OK):
-        raise InvalidSettings(f"{variable} must be a URL that begins with https://, or the path of a program")
+        raise InvalidEnvironment(f"{variable} must be a URL that begins with https://, or the path of a program")
     return value
 
 
@@ -93,14 +95,14 @@ def _parse_simulated_date(variable: str, value: str) -> SimulatedDate | None:
         times = [dt.datetime.fromisoformat(each) for each in value.split("=", 1)]
         utc = [each.astimezone(dt.UTC) if each.tzinfo else each.replace(tzinfo=dt.UTC) for each in times]
     except (ValueError, OverflowError):
-        raise InvalidSettings(
+        raise InvalidEnvironment(
             f"{variable} must be a date such as 2027-09-01, or a time such as 2027-12-31T23:59:50 in UTC"
         ) from None
     return SimulatedDate(utc[0], utc[1]) if len(utc) > 1 else None
 
 
 @dataclass(frozen=True)
-class Settings:
+class ProcessSettings:
     """Validated settings; each field is set by the environment variable of its name. Paths are absolute."""
 
     landing: Path = field(default=PROJECT / "demo" / "landing", metadata={_CHECK: _parse_folder})
@@ -121,17 +123,17 @@ class Settings:
     simulated_date: SimulatedDate | None = field(default=None, metadata={_CHECK: _parse_simulated_date})
 
 
-VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(Settings)}
-"""Every variable, and the field of `Settings` that it sets."""
+VARIABLES = {_PREFIX + setting.name.upper(): setting for setting in fields(ProcessSettings)}
+"""Every variable, and the field of `ProcessSettings` that it sets."""
 
 
-def get_settings() -> Settings:
-    """Return the settings of this process, validated again if its environment changes. Raises `InvalidSettings`."""
+def get_settings() -> ProcessSettings:
+    """Return the settings of this process, validated again if its environment changes. Raises `InvalidEnvironment`."""
     return _read_settings(tuple((name, os.environ[name]) for name in list_set_variables()))
 
 
 def get_simulated_date(machine_time: dt.datetime) -> SimulatedDate | None:
-    """Return the simulated date, if any. Raises `InvalidSettings`, for this variable alone.
+    """Return the simulated date, if any. Raises `InvalidEnvironment`, for this variable alone.
 
     The first call notes in the environment that it began now, so that processes started by this one share its time.
     """
@@ -149,23 +151,25 @@ def list_set_variables() -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _read_settings(values: tuple[tuple[str, str], ...]) -> Settings:
+def _read_settings(values: tuple[tuple[str, str], ...]) -> ProcessSettings:
     found, problems = read_usable_settings(dict(values))
     if problems:
         raise problems[0]
     return found
 
 
-def read_usable_settings(environment: Mapping[str, str] = os.environ) -> tuple[Settings, list[InvalidSettings]]:
+def read_usable_settings(
+    environment: Mapping[str, str] = os.environ,
+) -> tuple[ProcessSettings, list[InvalidEnvironment]]:
     """Return the valid settings, and the problems with the others."""
     settings, problems = {}, []
     for variable, setting in VARIABLES.items():
         if value := environment.get(variable):
             try:
                 settings[setting.name] = setting.metadata[_CHECK](variable, value)
-            except InvalidSettings as problem:
+            except InvalidEnvironment as problem:
                 problems.append(problem)
-    return Settings(**settings), problems
+    return ProcessSettings(**settings), problems
 
 
 def list_unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -25,7 +25,16 @@ from numpy.typing import NDArray
 
 from privacy.release.components import Constraint, Lattice, build_constraints, iter_subsets
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Selector, WorkloadError, list_terms
+from privacy.release.workload import (
+    Array,
+    Attribute,
+    Cube,
+    Figures,
+    MeasuredFamily,
+    Selector,
+    WorkloadError,
+    list_terms,
+)
 
 _Self = TypeVar("_Self")
 _Answer = TypeVar("_Answer")
@@ -87,11 +96,11 @@ class Covariances:
         # Of 4,619 pairs of the pilot's release 3,099 are different.
         key = frozenset((identify_cube(left), identify_cube(right)))
         if key not in self._computed:
-            pair = _Pair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
+            pair = _CubePair(self._place_selectors(left), self._place_selectors(right), self._family, self._groups)
             self._computed[key] = self._compute_pair(pair, left.shape)
         return self._computed[key]
 
-    def _compute_pair(self, pair: "_Pair", shape: tuple[int, ...]) -> Array:
+    def _compute_pair(self, pair: "_CubePair", shape: tuple[int, ...]) -> Array:
         by_group = np.zeros((len(self._variances), *[1] * len(shape)))
         # The subsets of the attributes that both cubes vary along, in lattice order.
         for component in iter_subsets(pair.shared):
@@ -208,7 +217,7 @@ def _group_constraints(constraints: Sequence[tuple[Constraint, ...]]) -> list[_K
 class Groups:
     """The groups of a nesting, their members, and the weights that selectors on its inner attribute have in each."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: MeasuredFamily) -> None:
         nesting = family.nesting
         assert nesting is not None
         self.inner, self.outer = nesting.inner, nesting.outer
@@ -289,7 +298,7 @@ class _Placed:
         return self.reshape_along(self.selector.centred)
 
 
-class _Pair:
+class _CubePair:
     """Two cubes of one shape, and the products over attributes that make up their covariances.
 
     Arrays that differ by group have a leading axis of groups. The axis of the inner attribute, if present, has the
@@ -297,7 +306,7 @@ class _Pair:
     """
 
     def __init__(
-        self, left: dict[str, _Placed], right: dict[str, _Placed], family: Family, groups: Groups | None
+        self, left: dict[str, _Placed], right: dict[str, _Placed], family: MeasuredFamily, groups: Groups | None
     ) -> None:
         self._left, self._right = left, right
         self._named = family.sort_names({*left, *right})

@@ -27,7 +27,7 @@ from privacy.estimation.covariance import Covariances, CubeIdentity, Groups, cac
 from privacy.release.components import impose, iter_subsets
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Cube, Family, Figures, Selector, list_terms
+from privacy.release.workload import Array, Cube, Figures, MeasuredFamily, Selector, list_terms
 
 Attributes = tuple[str, ...]
 Component = tuple[bool, Attributes]
@@ -134,7 +134,7 @@ def _compute_residuals(plan: Plan, measurement: Measurement) -> dict[tuple[str, 
     }
 
 
-def _spread_components(components: Mapping[Attributes, Array], family: Family, attributes: Attributes) -> Array:
+def _spread_components(components: Mapping[Attributes, Array], family: MeasuredFamily, attributes: Attributes) -> Array:
     """Return the sum of the components within `attributes`, each spread evenly over the attributes outside it."""
     table: Array = np.zeros(())
     sizes = dict(zip(attributes, family.get_shape(attributes), strict=True))

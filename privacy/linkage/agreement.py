@@ -39,7 +39,7 @@ _SAME_BITS = {"date_of_birth": 8.2, "postcode": 12.4, "surname": 10.2, "forename
 counted from here."""
 
 
-class Agreement:
+class RecordAgreement:
     """A watcher of `link`; `count_children` returns each child's cell and whether the child could be searched for."""
 
     _settings: pa.Table

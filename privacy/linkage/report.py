@@ -1,6 +1,6 @@
 """Collects figures for the reviewer of a linkage. Restricted zone only: every number here is a true count.
 
-A report is made while the linkage runs: give a `Report` to `link` as a watcher, and the result of `link` to
+A report is made while the linkage runs: give a `LinkageReport` to `link` as a watcher, and the result of `link` to
 `collect_facts`. It contains counts and agreement patterns, never tokens or row numbers; weights come from the model
 alone. The content follows the GUILD guidance on linking data sets (Gilbert and others, Journal of Public Health 40,
 2018).
@@ -36,7 +36,7 @@ _HAS_NUMBER = " OR ".join(f"{number} IS NOT NULL" for number in OWN_NUMBERS)
 _LACKS = ", ".join(f"CASE WHEN NOT {flag} THEN {quote_text(name)} END" for flag, name in _PARTS.items())
 
 
-class Report:
+class LinkageReport:
     """A watcher of `link`, with its negative control, and the facts it collects."""
 
     def __init__(self) -> None:

@@ -37,7 +37,7 @@ from privacy.linkage.link import STEPS, Scored
 from privacy.linkage.missed import Reviewed
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Attribute, Family, Marginal
+from privacy.release.workload import Attribute, Marginal, MeasuredFamily
 from privacy.services import SERVICES
 
 _STEP_OF: Final = {STEPS[1][0]: "settings", STEPS[2][0]: "health"}
@@ -280,7 +280,7 @@ def plan_review(children: int, rho: float, delta: float, sample: int) -> Plan:
     categories = (
         format_category(linked, near, outcome) for linked, near in SAMPLED for outcome in OUTCOMES.get(linked, _OF_ONE)
     )
-    family = Family(
+    family = MeasuredFamily(
         name=REVIEW,
         unit="child",
         attributes=(Attribute(ATTRIBUTE, (OUTSIDE, *categories)),),

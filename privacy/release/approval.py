@@ -35,8 +35,8 @@ from privacy.release.signed_lines import (
     Approval,
     DemonstrationKey,
     Line,
-    People,
     RealExtract,
+    RecordedPeople,
     ReleaseKey,
     Request,
     Signature,
@@ -91,7 +91,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedSigners:
     """Who may sign as of a line of the ledger, since which `line`, and the first extract that was not synthetic."""
 
     sign_off: SignOff | None = None
@@ -132,12 +132,12 @@ class SignOffs:
         """Read the signatures in the ledger; `release_keys` are further public keys that sign releases."""
         self._lines = [(parse_line(line.content), line) for line in ledger.sign_offs()]
         self.release_keys = {*release_keys, *self._iter_release_keys()}
-        self._recorded = [Recorded()]
+        self._recorded = [RecordedSigners()]
         for number in range(len(self._lines)):
             self._recorded.append(self._update_recorded(number))
 
     @property
-    def recorded(self) -> Recorded:
+    def recorded(self) -> RecordedSigners:
         """Who may sign now."""
         return self._recorded[-1]
 
@@ -174,7 +174,7 @@ class SignOffs:
         return Judgement(list(counting.values()), passed_over, recorded.count_needed(request["stage"]))
 
     def identify_signer(
-        self, signature: Signature, recorded: Recorded | None = None, at: str = ""
+        self, signature: Signature, recorded: RecordedSigners | None = None, at: str = ""
     ) -> tuple[Person, str]:
         """Return who signed, by default among those recorded now, and why it does not count (empty if it does)."""
         person = (recorded or self.recorded).find_holder(signature.key)
@@ -239,16 +239,16 @@ class SignOffs:
             return None
         return self._build_change(before, sign_off.build_document())
 
-    def _build_change(self, before: Recorded, people: Mapping[str, Any]) -> Request:
+    def _build_change(self, before: RecordedSigners, people: Mapping[str, Any]) -> Request:
         assert before.sign_off
         whole = {"stage": CHANGE_OF_PEOPLE, "release": "", "ledger": self._lines[0][1].entry_hash}
         return whole | {"replaces": before.line, "before": before.sign_off.build_document(), "after": people}
 
-    def _update_recorded(self, number: int) -> Recorded:
+    def _update_recorded(self, number: int) -> RecordedSigners:
         """Return who may sign after a line."""
         before, (content, line) = self._recorded[number], self._lines[number]
         match content:
-            case People() if before.sign_off is None or self._is_change_signed(before, content, number):
+            case RecordedPeople() if before.sign_off is None or self._is_change_signed(before, content, number):
                 return replace(before, sign_off=SignOff(content.persons, content.people), line=line.entry_hash)
             case DemonstrationKey(key) if before.may_be_demonstration and not before.demonstration_key:
                 return replace(before, demonstration_key=key)
@@ -256,7 +256,7 @@ class SignOffs:
                 return replace(before, real_extract=extract or "an extract")
         return before
 
-    def _is_change_signed(self, before: Recorded, people: People, at: int) -> bool:
+    def _is_change_signed(self, before: RecordedSigners, people: RecordedPeople, at: int) -> bool:
         change = self._build_change(before, people.build_document())
         return self.judge(change, hash_text_page(change), at).is_enough
 
@@ -286,7 +286,7 @@ class SignOffs:
             if isinstance(content, Approval):
                 yield number, content, line
 
-    def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: Recorded, at: str) -> Signed:
+    def _judge_signature(self, approval: Approval, line: SignOffLine, recorded: RecordedSigners, at: str) -> Signed:
         person, why_not = self.identify_signer(approval, recorded, at)
         return Signed(approval, line, person, f"{_describe_signature(person, line)} {why_not}" if why_not else "")
 

@@ -20,7 +20,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Array, Family, Selector, Term, WorkloadError
+from privacy.release.workload import Array, MeasuredFamily, Selector, Term, WorkloadError
 
 REDUNDANT = 1e-10
 """Eigenvalues of the equalities' correlation matrix below this count as redundant; rounding leaves some 1e-15."""
@@ -38,11 +38,11 @@ def iter_subsets(names: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 class Lattice:
     """A family's marginals and their K subsets, smallest first, then by position; index k throughout."""
 
-    family: Family
+    family: MeasuredFamily
     subsets: tuple[tuple[str, ...], ...]
 
     @classmethod
-    def build(cls, family: Family) -> "Lattice":
+    def build(cls, family: MeasuredFamily) -> "Lattice":
         """Return the closure of `family.marginals`; it always includes the empty set, the number of rows."""
         closure = {
             subset for marginal in family.marginals for subset in iter_subsets(family.sort_names(marginal.attributes))
@@ -148,7 +148,7 @@ def build_constraints(lattice: Lattice, precisions: Array) -> tuple[Constraint, 
 
 
 def impose(
-    constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: Family
+    constraints: tuple[Constraint, ...], residuals: Mapping[tuple[str, ...], Array], family: MeasuredFamily
 ) -> dict[tuple[str, ...], Array]:
     """Return the residual components, attributes -> array of their domain's shape, updated to obey the constraints."""
     updated = dict(residuals)
@@ -194,13 +194,13 @@ def _build_constraint(lattice: Lattice, precisions: Array, over: tuple[str, ...]
     return Constraint(over, whitened, {block: whitened[block] * variances[block] for block in blocks})
 
 
-def _sort_subsets(family: Family, subsets: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
+def _sort_subsets(family: MeasuredFamily, subsets: set[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return sets of attributes, smallest first, then by position."""
     position = {attribute.name: index for index, attribute in enumerate(family.attributes)}
     return sorted(subsets, key=lambda subset: (len(subset), [position[name] for name in subset]))
 
 
-def _split_into_blocks(family: Family, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
+def _split_into_blocks(family: MeasuredFamily, term: Term, coefficient: float) -> Mapping[tuple[str, ...], Array]:
     """Return a term's residual parts, by subset E: centred vectors over E times the means of other attributes."""
     names = family.sort_names(term.vectors)
     vectors = {name: Selector.for_groups(family.get_attribute(name), {name: term.vectors[name]}) for name in names}

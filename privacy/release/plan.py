@@ -29,7 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from privacy.release.canonical import compute_sha256, encode_canonical_json
 from privacy.release.components import Lattice
-from privacy.release.workload import Array, Family
+from privacy.release.workload import Array, MeasuredFamily
 
 METHOD = "optimised-marginals/1"
 """Name and version of the method. A plan of another version is refused, never reinterpreted."""
@@ -60,7 +60,7 @@ MAX_STEPS = 10_000
 BISECTIONS = 60
 
 
-_FAMILY = TypeAdapter(Family)
+_FAMILY = TypeAdapter(MeasuredFamily)
 
 
 class PlanError(ValueError):
@@ -75,7 +75,7 @@ class Plan:
     of the document and its hash, but nothing here reads it.
     """
 
-    family: Family
+    family: MeasuredFamily
     rho: float
     delta: float
     sigmas: Mapping[tuple[str, ...], float]
@@ -163,7 +163,7 @@ class Plan:
         return compute_sha256(self.encode_json())
 
 
-def make_plan(family: Family, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
+def make_plan(family: MeasuredFamily, rho: float, *, delta: float, known: Sequence[Plan] = ()) -> Plan:
     """Return the plan that spends at most `rho` (zCDP) on `family` with the smallest weighted sum of cell variances.
 
     `known` are earlier plans of the same table, whose measurements are taken into account. `delta` is recorded for the
@@ -197,7 +197,7 @@ def compute_largest_gains(plan: Plan, known: Sequence[Plan] = ()) -> dict[str | 
     return found
 
 
-def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
+def _list_levels(family: MeasuredFamily) -> list[tuple[MeasuredFamily, str | None, float]]:
     """Return, for each level of the nesting, the family with its marginals, its attribute and its share of the budget.
 
     A level takes the whole budget if the other has no marginals; without a nesting, the only level is the family.
@@ -219,7 +219,7 @@ def _list_levels(family: Family) -> list[tuple[Family, str | None, float]]:
 
 
 def _compute_noise_scales(
-    family: Family, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
+    family: MeasuredFamily, place: str | None, budget: float, measured: Iterable[tuple[tuple[str, ...], float]]
 ) -> dict[tuple[str, ...], float]:
     """Return noise scales of marginals with `place`, for at most `budget` in 1/sigma^2, given those `measured`."""
     lattice = Lattice.build(family)

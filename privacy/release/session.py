@@ -203,7 +203,7 @@ _MADE_BY = ("plan_sha256", "noise_source", "opendp_version", "rho")
 """Fields of `StoredMeasurement` and of `Measurement` that a file states."""
 
 
-class StoreError(Exception):
+class MeasurementStoreError(Exception):
     """A measurement file that is missing, altered, or not the one that was asked for."""
 
 
@@ -259,22 +259,24 @@ def read_measurement(
     path = build_measurement_path(restricted, cohort, release, family)
     what = f"the measurement of {family}, release {release}, cohort {cohort}"
     if not path.exists():
-        raise StoreError(f"{what} is not in the store{_RESTORE}")
+        raise MeasurementStoreError(f"{what} is not in the store{_RESTORE}")
     content = path.read_bytes()
     if sha256 not in (None, compute_sha256(content)):
-        raise StoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
+        raise MeasurementStoreError(f"{what} is not the file that the ledger recorded{_RESTORE}")
     stored = _parse_measurement(content, what)
     if (stored.cohort, stored.release, stored.family) != (cohort, release, family):
-        raise StoreError(f"{what} holds that of another family, release or cohort")
+        raise MeasurementStoreError(f"{what} holds that of another family, release or cohort")
     measurement = stored.measurement
     if measurement.noise_source != noise_source:
-        raise StoreError(f"{what} has its noise from {measurement.noise_source!r}, not from {noise_source!r}")
+        raise MeasurementStoreError(
+            f"{what} has its noise from {measurement.noise_source!r}, not from {noise_source!r}"
+        )
     if measurement.plan_sha256 != plan.sha256:
-        raise StoreError(f"{what} was made under another plan")
+        raise MeasurementStoreError(f"{what} was made under another plan")
     try:
         mechanism.check_counts(plan, measurement.noisy)
     except ValueError as error:
-        raise StoreError(f"{what} does not fit its plan: {error}") from error
+        raise MeasurementStoreError(f"{what} does not fit its plan: {error}") from error
     return stored
 
 
@@ -316,7 +318,7 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
         document = json.loads(content)
         body = document["measurement"]
         if document["sha256"] != hash_json(body):
-            raise StoreError(f"{what} was altered: its content does not have the hash it states")
+            raise MeasurementStoreError(f"{what} was altered: its content does not have the hash it states")
         noisy = {
             tuple(marginal["attributes"]): np.array(marginal["noisy"], dtype=np.int64).reshape(marginal["shape"])
             for marginal in body["marginals"]
@@ -324,4 +326,4 @@ def _parse_measurement(content: bytes, what: str) -> StoredMeasurement:
         measurement = Measurement(**{name: body[name] for name in _MADE_BY}, noisy=noisy)
         return StoredMeasurement(**{name: body[name] for name in _BELONGS_TO}, measurement=measurement)
     except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"{what} is not a measurement file{_RESTORE}") from error
+        raise MeasurementStoreError(f"{what} is not a measurement file{_RESTORE}") from error

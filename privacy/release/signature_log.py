@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from privacy.doors import clock
 from privacy.doors.environment import SIMULATED_DATE
-from privacy.release.approval import NAMES_SHOWN, WORDS, Judgement, MayNotSign, Recorded, SignOffs, WaitsForApproval
+from privacy.release.approval import (
+    NAMES_SHOWN,
+    WORDS,
+    Judgement,
+    MayNotSign,
+    RecordedSigners,
+    SignOffs,
+    WaitsForApproval,
+)
 from privacy.release.canonical import encode_canonical_json, hash_json
 from privacy.release.ledger import Ledger
 from privacy.release.policy import Person, SignOff, format_public_key
@@ -165,7 +173,7 @@ def parse_signature(text: str | bytes) -> bytes:
 _SIGNATURE_BYTES = 64
 
 
-def _attach(unsigned: AnySignature, signature: bytes, recorded: Recorded) -> AnySignature:
+def _attach(unsigned: AnySignature, signature: bytes, recorded: RecordedSigners) -> AnySignature:
     """Return the content with the signature that a recorded person made elsewhere. Raises `MayNotSign`."""
     # A signature made elsewhere does not name its key, so every recorded key is tried.
     candidates = (replace(unsigned, key=person.key, signature=signature.hex()) for person in recorded.people)

@@ -132,7 +132,7 @@ class ReleaseKey(Signature):
 
 
 @dataclass(frozen=True)
-class People(SignOff):
+class RecordedPeople(SignOff):
     """Who may sign, as the policy named them."""
 
     kind: Literal["people"] = field(default="people", kw_only=True)
@@ -165,7 +165,9 @@ class Beginning:
     __pydantic_config__ = _STRICT
 
 
-Line: TypeAlias = Approval | Allowed | Acceptance | ReleaseKey | People | DemonstrationKey | RealExtract | Beginning
+Line: TypeAlias = (
+    Approval | Allowed | Acceptance | ReleaseKey | RecordedPeople | DemonstrationKey | RealExtract | Beginning
+)
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
 
 

@@ -137,7 +137,7 @@ class Nesting:
 
 
 @dataclass(frozen=True)
-class Family:
+class MeasuredFamily:
     """Tables over one population, measured together. `unit` says in words what one row of the child table is.
 
     With a `nesting`, every marginal holds its inner or its outer attribute, so that each group is a separate problem.
@@ -190,7 +190,7 @@ class Family:
         """The attributes that are columns of the child table: all except an outer one, which follows from its inner."""
         return tuple(a.name for a in self.attributes if self.nesting is None or a.name != self.nesting.outer)
 
-    def select_group(self, group: str) -> "Family":
+    def select_group(self, group: str) -> "MeasuredFamily":
         """Return the family of one group of the nesting: its inner categories, with the group's marginals as totals."""
         if self.nesting is None:
             raise WorkloadError(f"family {self.name!r} has no nesting")
@@ -201,7 +201,7 @@ class Family:
             if a.name != outer
         )
         marginals = (Marginal(tuple(n for n in m.attributes if n != outer), m.weight) for m in self.marginals)
-        return Family(self.name, self.unit, tuple(attributes), tuple(marginals), self.identities)
+        return MeasuredFamily(self.name, self.unit, tuple(attributes), tuple(marginals), self.identities)
 
     @cached_property
     def _positions(self) -> dict[str, int]:

@@ -329,7 +329,7 @@ def _format_token_sql(token: TokenColumn, columns: Collection[str]) -> str:
     return f"printf('%016x', {build_bare_sql(token)})" if token.name in columns else "NULL"
 
 
-def note_waiting(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
+def record_overdue_reviews(con: duckdb.DuckDBPyConnection, rules: Mapping[Sender, NewChildren], on: dt.date) -> None:
     """Create `all_records`: `records` plus whether a row is new on a day (`waiting`) and whether it is `left_out`.
 
     `records` has council, service, first_day, deliveries and at_start, and is then dropped. `rules` are those of the

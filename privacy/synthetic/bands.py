@@ -13,7 +13,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Family
+from privacy.release.workload import MeasuredFamily
 from privacy.synthetic.model import AllOf, Codes, Names
 
 _Rows = NDArray[np.int64]
@@ -29,7 +29,7 @@ class Bands:
     strata: Names
 
 
-def deal_parts(family: Family, rows: Codes, all_of: AllOf, bands: Bands, seed: int) -> dict[str, _Rows]:
+def deal_parts(family: MeasuredFamily, rows: Codes, all_of: AllOf, bands: Bands, seed: int) -> dict[str, _Rows]:
     """Return the rows with parts that fit their bands; the same for the same seed.
 
     A row in which the parts of the first whole hold keeps them. Bands of a stratum that contradict its parts are met
@@ -62,13 +62,13 @@ def deal_parts(family: Family, rows: Codes, all_of: AllOf, bands: Bands, seed: i
     return {**rows, **dict(zip(all_of.parts, codes.T, strict=True))}
 
 
-def _list_limits(family: Family, bands: Bands) -> tuple[_Rows, _Rows]:
+def _list_limits(family: MeasuredFamily, bands: Bands) -> tuple[_Rows, _Rows]:
     """Return the least and greatest number of parts of each category of the bands' attribute."""
     numbers = [bands.numbers[category] for category in family.get_attribute(bands.name).categories]
     return np.array([each[0] for each in numbers]), np.array([each[-1] for each in numbers])
 
 
-def _group(family: Family, rows: Codes, names: Names, of: _Rows) -> Sequence[_Rows]:
+def _group(family: MeasuredFamily, rows: Codes, names: Names, of: _Rows) -> Sequence[_Rows]:
     """Return the rows in `of` by their categories of the attributes."""
     keys = np.ravel_multi_index([rows[name][of] for name in names], family.get_shape(names))
     order = np.argsort(keys, kind="stable")

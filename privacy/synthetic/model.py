@@ -32,7 +32,7 @@ from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.estimation.intervals import Moments
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Array, Attribute, Cube, Family, Identity, Selector
+from privacy.release.workload import Array, Attribute, Cube, Identity, MeasuredFamily, Selector
 
 FIRST = "first that does not hold"
 _NONE = "every one holds"
@@ -71,7 +71,7 @@ class Noisy:
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class SynthesisProblem:
     """Rows to draw: their number, attributes, noisy marginals, and by pair of attributes where it is impossible."""
 
     rows: int
@@ -82,7 +82,7 @@ class Problem:
     def get_attribute(self, name: str) -> Attribute:
         return next(each for each in self.attributes if each.name == name)
 
-    def exclude(self, held_out: Collection[Names]) -> "Problem":
+    def exclude(self, held_out: Collection[Names]) -> "SynthesisProblem":
         """Return the problem without some marginals and their totals."""
         return replace(
             self,
@@ -92,7 +92,7 @@ class Problem:
 
 def iter_problems(
     plan: Plan, measurement: Measurement, published: Moments, place: str, left_out: Collection[str], all_of: AllOf
-) -> Iterator[Problem]:
+) -> Iterator[SynthesisProblem]:
     """Yield the problems of a measurement: one per group of a nesting, otherwise one.
 
     Rows should agree with `published` figures and have totals over `place`; none has a `left_out` attribute.
@@ -126,7 +126,7 @@ def iter_problems(
         yield _build_problem(part.family, rows, {names: part.sigmas[names] for names in inside}, inside, place, all_of)
 
 
-def _compute_correction(family: Family, names: Names, estimates: Estimates, published: Moments) -> Array:
+def _compute_correction(family: MeasuredFamily, names: Names, estimates: Estimates, published: Moments) -> Array:
     """Return the corrections that publication applies to the cells of a marginal."""
     selectors, nesting = {}, family.nesting
     for name in names:
@@ -142,7 +142,7 @@ def _compute_correction(family: Family, names: Names, estimates: Estimates, publ
     return published.compute_values(cells) - estimates.compute_values(cells)
 
 
-def _iter_totals(family: Family, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
+def _iter_totals(family: MeasuredFamily, measured: Sequence[Names], place: str, published: Moments) -> Iterator[Noisy]:
     """Yield the totals over all places of marginals with other attributes, unless those totals were measured."""
     for names in measured:
         others = tuple(name for name in names if name != place)
@@ -160,8 +160,13 @@ def _estimate_row_count(estimates: Estimates, rows: Cube) -> int:
 
 
 def _build_problem(
-    family: Family, rows: int, sigmas: Mapping[Names, float], noisy: Mapping[Names, Array], place: str, all_of: AllOf
-) -> Problem:
+    family: MeasuredFamily,
+    rows: int,
+    sigmas: Mapping[Names, float],
+    noisy: Mapping[Names, Array],
+    place: str,
+    all_of: AllOf,
+) -> SynthesisProblem:
     with_place = {tuple(name for name in names if name != place): names for names in sigmas if place in names}
     # The marginal without attributes is left out, because the number of rows is given.
     marginals = tuple(
@@ -177,10 +182,12 @@ def _build_problem(
     if {*all_of.parts, *(whole.name for whole in all_of.wholes)} <= measured:
         attributes.append(Attribute(FIRST, (_NONE, *all_of.parts)))
         impossible |= _find_all_of_pairs(family, all_of)
-    return Problem(rows, tuple(attributes), marginals, impossible)
+    return SynthesisProblem(rows, tuple(attributes), marginals, impossible)
 
 
-def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
+def _find_impossible_pairs(
+    family: MeasuredFamily, identity: Identity
+) -> tuple[tuple[str, str], NDArray[np.bool_]] | None:
     """Return pairs of categories that break an identity; None unless each side weighs a different one."""
     sides: dict[str, Any] = {}
     for side in (identity.left, identity.right):
@@ -195,7 +202,7 @@ def _find_impossible_pairs(family: Family, identity: Identity) -> tuple[tuple[st
     return (first, second), sides[first][:, None] != sides[second][None, :]
 
 
-def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
+def _find_all_of_pairs(family: MeasuredFamily, all_of: AllOf) -> dict[tuple[str, str], NDArray[np.bool_]]:
     """Return the impossible pairs of `FIRST` with each whole and each part."""
     first = np.arange(len(all_of.parts) + 1)  # 0 if every part holds, otherwise the number of the part, from 1
     found = {}
@@ -209,7 +216,7 @@ def _find_all_of_pairs(family: Family, all_of: AllOf) -> dict[tuple[str, str], N
     return found
 
 
-def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
+def count_contradictions(problem: SynthesisProblem, rows: Codes, all_of: AllOf) -> int:
     """Count rows that have an impossible pair of categories or break `all_of`."""
     wrong = np.zeros(len(next(iter(rows.values()))), dtype=np.bool_)
     for (one, other), impossible in problem.impossible.items():
@@ -226,7 +233,7 @@ def count_contradictions(problem: Problem, rows: Codes, all_of: AllOf) -> int:
     return int(wrong.sum())
 
 
-def select_widest(problem: Problem, having: str) -> Sequence[Names]:
+def select_widest(problem: SynthesisProblem, having: str) -> Sequence[Names]:
     """Return every second of the largest marginals with this attribute, in the order of the plan."""
     own = [each.attributes for each in problem.marginals if having in each.attributes]
     return [names for names in own if len(names) == max(map(len, own))][::2]
@@ -242,7 +249,7 @@ class MissingLibrary(Exception):
     """The extra with the library is not installed; the message says how to install it."""
 
 
-def draw(problem: Problem, seed: int) -> tuple[Codes, tuple[Names, ...]]:
+def draw(problem: SynthesisProblem, seed: int) -> tuple[Codes, tuple[Names, ...]]:
     """Draw rows, the same for the same seed and library versions; return them and the marginals too large to fit."""
     mbi = _import_library()
     if not problem.rows:

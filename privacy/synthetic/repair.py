@@ -14,8 +14,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.release.workload import Array, Cube, Family, Figures, list_terms
-from privacy.synthetic.model import FIRST, Codes, Names, Problem
+from privacy.release.workload import Array, Cube, Figures, MeasuredFamily, list_terms
+from privacy.synthetic.model import FIRST, Codes, Names, SynthesisProblem
 
 MARGIN = 2.0
 """How far inside its interval a rate should be, in rows, if the interval is wide enough."""
@@ -39,7 +39,7 @@ class Rates:
     upper: Array
 
 
-def find_tied_sets(problems: Iterable[Problem]) -> list[Names]:
+def find_tied_sets(problems: Iterable[SynthesisProblem]) -> list[Names]:
     """Return the sets of attributes that impossible pairs tie together; every other attribute is its own set."""
     sets: list[set[str]] = []
     for problem in problems:
@@ -55,7 +55,7 @@ def _merge_sets(sets: list[set[str]], names: set[str]) -> list[set[str]]:
     return [*apart, names.union(*(each for each in sets if each & names))]
 
 
-def compute_ratios(family: Family, rows: Codes, part: Figures, whole: Figures) -> Array:
+def compute_ratios(family: MeasuredFamily, rows: Codes, part: Figures, whole: Figures) -> Array:
     """Return the ratios of the rows' own counts; NaN if there is nothing to count."""
     values = [
         sum(
@@ -71,7 +71,7 @@ def compute_ratios(family: Family, rows: Codes, part: Figures, whole: Figures) -
 
 
 def repair_rows(
-    family: Family, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int
+    family: MeasuredFamily, rows: Codes, wanted: Sequence[Rates], movable: Sequence[Names], seed: int
 ) -> tuple[Codes, int]:
     """Change as few rows as possible, only in `movable` sets; return rows and number changed, the same for one seed."""
     generator, futile = np.random.default_rng(seed), 0
@@ -167,7 +167,7 @@ def _apply_moves(
     return after
 
 
-def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
+def _compute_loss(family: MeasuredFamily, tables: Tables, wanted: Sequence[Rates]) -> tuple[float, Tables]:
     """Return the squared number of rows by which rates miss their intervals, and its slope for each cell."""
     loss, slopes = 0.0, dict[Names, Array]()
     for rates in wanted:
@@ -185,7 +185,7 @@ def _compute_loss(family: Family, tables: Tables, wanted: Sequence[Rates]) -> tu
     return loss, slopes
 
 
-def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
+def _add(slopes: Tables, family: MeasuredFamily, cube: Cube, by_figure: Array) -> None:
     """Add a cube's slope per figure to the slopes per cell."""
     names, table = _list_names(family, cube), by_figure
     matrices = {name: selector.matrix for name, selector in cube.selectors.items()}
@@ -198,7 +198,7 @@ def _add(slopes: Tables, family: Family, cube: Cube, by_figure: Array) -> None:
     slopes[names] = slopes[names] + laid if names in slopes else laid
 
 
-def _compute_values(family: Family, tables: Tables, cube: Cube) -> Array:
+def _compute_values(family: MeasuredFamily, tables: Tables, cube: Cube) -> Array:
     names = _list_names(family, cube)
     order = [*cube.selectors, *cube.where]
     table = tables[names].transpose([names.index(name) for name in order])
@@ -209,16 +209,16 @@ def _compute_values(family: Family, tables: Tables, cube: Cube) -> Array:
     return table
 
 
-def _list_names(family: Family, cube: Cube) -> Names:
+def _list_names(family: MeasuredFamily, cube: Cube) -> Names:
     return family.sort_names((*cube.selectors, *cube.where))
 
 
-def _count_tables(family: Family, rows: Codes, cubes: Iterable[Cube]) -> Tables:
+def _count_tables(family: MeasuredFamily, rows: Codes, cubes: Iterable[Cube]) -> Tables:
     needed = dict.fromkeys(_list_names(family, cube) for cube in cubes)
     return {names: count_rows(family, rows, names) for names in needed}
 
 
-def count_rows(family: Family, rows: Codes, names: Names) -> Array:
+def count_rows(family: MeasuredFamily, rows: Codes, names: Names) -> Array:
     """Count rows by the attributes, in the shape of their domains."""
     shape = family.get_shape(names)
     cells = np.ravel_multi_index([rows[name] for name in names], shape)

@@ -134,7 +134,7 @@ class _Source(Dialect):
 
     @field_validator("codes")
     @classmethod
-    def _can_be_met(cls, codes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    def _is_satisfiable(cls, codes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         with Faults() as faults:
             for name, mapping in ((name, mapping) for name, mapping in codes.items() if mapping):

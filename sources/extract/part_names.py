@@ -50,14 +50,14 @@ _KNOWN_WORDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Place:
+class PartPosition:
     """Position of a part: comparable names have the same `form` and are sorted by `numbers`."""
 
     form: str
     numbers: tuple[int, ...]
 
 
-def parse_place(name: str) -> Place | None:
+def parse_place(name: str) -> PartPosition | None:
     """Return the position that a file's name states; None if it states none."""
     stem = re.sub(r"(\.[a-z]{2,7})+$", "", name.lower())
     stem = re.sub(r"(?<=[a-z])_(?=\d)|(?<=\d)_(?=[a-z])", " ", stem)
@@ -65,9 +65,9 @@ def parse_place(name: str) -> Place | None:
         if found := form.search(stem):
             parts = found.groupdict()
             month = parts.get("month") or _MONTHS[parts["named"]]
-            return Place("date", (int(parts["year"]), int(month), int(parts.get("day") or 0)))
+            return PartPosition("date", (int(parts["year"]), int(month), int(parts.get("day") or 0)))
     numbers = tuple(map(int, _NUMBER.findall(stem)))
-    return Place(_NUMBER.sub("#", stem), numbers) if numbers else None
+    return PartPosition(_NUMBER.sub("#", stem), numbers) if numbers else None
 
 
 def mark_words(name: str, key: bytes) -> str:
@@ -89,6 +89,6 @@ def mark_words(name: str, key: bytes) -> str:
     return _OTHER_WORD.sub(mark, name)
 
 
-def are_comparable(places: Sequence[Place | None]) -> bool:
+def are_comparable(places: Sequence[PartPosition | None]) -> bool:
     """Return whether names with these positions can be sorted."""
     return None not in places and len({place.form for place in places if place}) <= 1

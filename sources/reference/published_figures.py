@@ -40,7 +40,7 @@ _ByAreaAndCohort = Mapping[tuple[str, str], Mapping[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedValue:
     """A published value; `own` is false if the value is England's because the council's is not published."""
 
     value: float
@@ -49,7 +49,7 @@ class Published:
     cohort: Cohort
 
 
-def find_expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
+def find_expected_level(place: Place, cohort: Cohort) -> dict[str, PublishedValue]:
     """Return shares (0 to 1) of children at the expected level.
 
     Keys are `gld`, `all_goals` and the areas of learning `com`, `pse`, `phy`, `lit`, `mat`, `utw`, `exp` (all goals of
@@ -58,7 +58,7 @@ def find_expected_level(place: Place, cohort: Cohort) -> dict[str, Published]:
     return _find_nearest(_load_expected_level(), place, cohort, lambda row: float(row["percent"]) / 100)
 
 
-def find_number_of_children(place: Place, cohort: Cohort) -> Published | None:
+def find_number_of_children(place: Place, cohort: Cohort) -> PublishedValue | None:
     """Return the number of children assessed in the council's schools, or None if only England's is known."""
     total = _find_nearest(load_children(SEX), place, cohort, _get_count).get(TOTAL)
     return total if total and total.own else None
@@ -78,7 +78,7 @@ def estimate_council_size(council: str) -> float:
     )
 
 
-def find_shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, Published]:
+def find_shares(place: Place, cohort: Cohort, topic: str, breakdowns: Iterable[str]) -> dict[str, PublishedValue]:
     """Return shares (0 to 1) of `breakdowns` in the nearest year and area for which all of them are published."""
     wanted = tuple(breakdowns)
     complete = {key: rows for key, rows in load_children(topic).items() if all(name in rows for name in wanted)}
@@ -102,14 +102,16 @@ def load_children(topic: str) -> _ByAreaAndCohort:
 
 def _find_nearest(
     figures: _ByAreaAndCohort, place: Place, cohort: Cohort, get_value: Callable[[Mapping[str, str]], float]
-) -> dict[str, Published]:
+) -> dict[str, PublishedValue]:
     """Return the values of the area and year to compare with, by breakdown; empty if nothing is published."""
     for code, name in ((place.new_la_code, place.la_name), COUNTRY):
         # Sorted, so that of two years equally near the earlier one is taken.
         if years := [Cohort(year) for area, year in sorted(figures) if area == code]:
             year = min(years, key=lambda other: abs(other.first_year - cohort.first_year))
             own = code == place.new_la_code
-            return {key: Published(get_value(row), name, own, year) for key, row in figures[code, year.code].items()}
+            return {
+                key: PublishedValue(get_value(row), name, own, year) for key, row in figures[code, year.code].items()
+            }
     return {}
 
 

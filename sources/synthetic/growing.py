@@ -57,7 +57,7 @@ class Sent(NamedTuple):
     table: pa.Table
 
 
-class _File(NamedTuple):
+class _GrowingFile(NamedTuple):
     """A council's file and the day on which it is sent; `parts` has, by index of cohort, the slice of its rows."""
 
     day: dt.date
@@ -91,9 +91,9 @@ class GrowingWorld:
         return {source: [draw(living) for living in self.cohorts] for source, draw in _SENT.items()}
 
     @cached_property
-    def files(self) -> list[_File]:
+    def files(self) -> list[_GrowingFile]:
         """Every file, in order of the day on which it is sent."""
-        found: list[_File] = []
+        found: list[_GrowingFile] = []
         for source, of_cohorts in self.sent.items():
             parts: dict[tuple[int, dt.date], list[tuple[int, slice]]] = defaultdict(list)
             for index, sent in enumerate(of_cohorts):
@@ -106,7 +106,7 @@ class GrowingWorld:
                 day = find_day_sent(source, np.array([month], "datetime64[M]"))[0].item()
                 if source not in _IN_PARTS:
                     day = CONTRACTS[source].get_due_day(cohort)
-                found.append(_File(day, source, council, name, tuple(rows)))
+                found.append(_GrowingFile(day, source, council, name, tuple(rows)))
         return sorted(found)
 
     def write(self, landing: Path, until: dt.date, after: dt.date = dt.date.min) -> list[Path]:
@@ -136,7 +136,7 @@ class GrowingWorld:
             pyarrow.parquet.write_table(table, landing.resolve().parent / f"{name}.parquet", compression="zstd")
         return written
 
-    def _write_file(self, landing: Path, file: _File) -> Path:
+    def _write_file(self, landing: Path, file: _GrowingFile) -> Path:
         world, parts = self.cohorts[0].world, []
         place = world.margins.councils[file.council].council
         for cohort, rows in file.parts:
@@ -146,7 +146,7 @@ class GrowingWorld:
             parts.append((sent.table[rows], seed, status if file.source in _IN_PARTS else {}))
         return writing.write_file(landing, world, place, file.source, file.name, parts)
 
-    def build_truth(self, file: _File) -> pa.Table:
+    def build_truth(self, file: _GrowingFile) -> pa.Table:
         """Return the child of each row of a file, with the day on which it is sent."""
         place = self.cohorts[0].world.margins.councils[file.council].council
         tables = []

@@ -19,7 +19,7 @@ from sources.synthetic import people as drawn
 from sources.synthetic.drawing import Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEX
 from sources.synthetic.people import Dates, People
-from sources.synthetic.recording import Identity, World, draw_world
+from sources.synthetic.recording import RecordedIdentity, World, draw_world
 
 LIKELY: dict[str, Any] = read_yaml(Path(__file__).with_suffix(".yaml"))
 _MOVES, _DEATHS, _NAMES = LIKELY["moves"], LIKELY["deaths"], LIKELY["names"]
@@ -68,7 +68,7 @@ class LivingWorld:
     world: World
     lives: Lives
 
-    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates) -> Identity:
+    def record(self, rng: np.random.Generator, source: str, home: Ints, day: Dates) -> RecordedIdentity:
         """Return children as recorded at these homes (indices) on these days, anew after a move or change of name."""
         # A comparison with NaT is false, so a child who never changes name has the later one.
         renamed = ~(day < self.lives.renamed[self.lives.child[home]])

@@ -236,7 +236,7 @@ _FSM_TILT = np.array([0.4, 1.5, 0.0])
 
 
 @dataclass(frozen=True)
-class Geography:
+class SyntheticGeography:
     """Postcodes sorted by council, as in the margins, and decile, 1 to 10."""
 
     postcode: Texts
@@ -268,7 +268,7 @@ class Geography:
         pyarrow.csv.write_csv(table, path, options)
 
 
-def build_geography(england: bool) -> Geography:
+def build_geography(england: bool) -> SyntheticGeography:
     """Build the map of the pilot councils or of all England; the pilot councils are the same in both."""
     # At full size, so that the map is the same at every scale.
     full = build_margins(england, 1.0)
@@ -280,7 +280,7 @@ def build_geography(england: bool) -> Geography:
     postcode, lsoa, decile, listed = (np.concatenate(part) for part in zip(*parts, strict=True))
     council = np.repeat(np.arange(len(parts)), [len(part[0]) for part in parts])
     edges = np.searchsorted(council * 100 + decile, np.arange(len(parts))[:, None] * 100 + np.arange(1, 12))
-    return Geography(postcode, lsoa, decile, listed, edges)
+    return SyntheticGeography(postcode, lsoa, decile, listed, edges)
 
 
 def _build_council_postcodes(council: str, size: int, fsm_share: float, index: int) -> tuple[Texts, Texts, Ints, Bools]:

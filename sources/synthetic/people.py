@@ -19,7 +19,18 @@ from sources.reference import read_rows
 from sources.reference.code_lists import ETHNICITY_CODES, MAJOR_GROUP
 from sources.reference.cohorts import TERMS_OF_BIRTH, Cohort
 from sources.synthetic.drawing import Bools, Floats, Ints, Streams, Texts, assign, pick, rank_within, round_to_totals
-from sources.synthetic.margins import ETHNICITY, FSM, LANGUAGE, SEN, SEX, TERM, TOPICS, UNKNOWN, Geography, Margins
+from sources.synthetic.margins import (
+    ETHNICITY,
+    FSM,
+    LANGUAGE,
+    SEN,
+    SEX,
+    TERM,
+    TOPICS,
+    UNKNOWN,
+    Margins,
+    SyntheticGeography,
+)
 
 NAME_TYPE = "U40"
 _LISTS = Path(__file__).parent / "names"
@@ -130,7 +141,8 @@ _DIGITS = np.array(list("0123456789"))
 
 @dataclass(frozen=True)
 class People:
-    """Children, one entry each; indices are into `Margins.councils`, `TOPICS`, `CODES`, `LANGUAGE_CODES`, `Geography`.
+    """Children, one entry each; indices are into `Margins.councils`, `TOPICS`, `CODES`, `LANGUAGE_CODES` and
+    `SyntheticGeography`.
 
     Children with a Profile (`pupil`) come first, sorted by council.
     """
@@ -171,7 +183,11 @@ class _Families:
 
 
 def draw_people(
-    streams: Streams, cohort: Cohort, margins: Margins, geography: Geography, leavers_share: float = LEAVERS_SHARE
+    streams: Streams,
+    cohort: Cohort,
+    margins: Margins,
+    geography: SyntheticGeography,
+    leavers_share: float = LEAVERS_SHARE,
 ) -> People:
     """Draw all children of the cohort in these councils; leavers are added to the children with a Profile."""
     leavers = np.round(margins.children * leavers_share).astype(np.int64)
@@ -291,7 +307,7 @@ def _draw_births(rng: np.random.Generator, cohort: Cohort, term: Ints) -> Dates:
 
 
 def _draw_early_homes(
-    rng: np.random.Generator, margins: Margins, geography: Geography, council: Ints, fsm: Ints, postcode: Ints
+    rng: np.random.Generator, margins: Margins, geography: SyntheticGeography, council: Ints, fsm: Ints, postcode: Ints
 ) -> tuple[Ints, Ints]:
     """Draw the council and postcode in which each child lived until about age three."""
     lot = rng.random(len(council))

@@ -21,7 +21,7 @@ from sources.reference import read_rows
 from sources.reference.cohorts import Cohort
 from sources.synthetic.attainment import Attainment, draw_attainment
 from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Streams, Texts, build_streams
-from sources.synthetic.margins import SEX, Geography, Margins, build_geography, build_margins
+from sources.synthetic.margins import SEX, Margins, SyntheticGeography, build_geography, build_margins
 from sources.synthetic.people import LEAVERS_SHARE, NAME_TYPE, Dates, People, draw_other_form, draw_people
 
 PLACEHOLDER_DATE = np.datetime64("1900-01-01")
@@ -39,7 +39,7 @@ _SLIPS: dict[str, dict[str, float]] = read_yaml(Path(__file__).with_suffix(".yam
 
 
 @dataclass(frozen=True)
-class Identity:
+class RecordedIdentity:
     """Children as recorded by one service; all arrays have the same length. `sex` indexes F, M."""
 
     surname: Texts
@@ -48,8 +48,8 @@ class Identity:
     born: Dates
     postcode: Texts
 
-    def __getitem__(self, rows: Ints) -> "Identity":
-        return Identity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def __getitem__(self, rows: Ints) -> "RecordedIdentity":
+        return RecordedIdentity(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     def build_columns(self) -> dict[str, pa.Array]:
         """Return the demographic columns of the contracts."""
@@ -62,7 +62,7 @@ class Identity:
         }
 
 
-def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode: Bools) -> Identity:
+def _record(rng: np.random.Generator, source: str, true: RecordedIdentity, holds_unicode: Bools) -> RecordedIdentity:
     """Return these children as recorded for a source; `holds_unicode` says whether a system can store any script."""
     size, slips = len(true.surname), _SLIPS[source]
 
@@ -88,7 +88,7 @@ def _record(rng: np.random.Generator, source: str, true: Identity, holds_unicode
     forename, surname = np.where(swapped, surname, forename), np.where(swapped, forename, surname)
     forename[draw_slips("forename_missing")] = ""
     sex = np.where(draw_slips("sex_wrong"), 1 - true.sex, true.sex)
-    return Identity(
+    return RecordedIdentity(
         surname, forename, sex, _record_dates(rng, true.born, slips), _record_postcodes(rng, true.postcode, slips)
     )
 
@@ -248,7 +248,7 @@ class World:
     cohort: Cohort
     streams: Streams
     margins: Margins
-    geography: Geography
+    geography: SyntheticGeography
     people: People
     attainment: Attainment
     contract_names: bool
@@ -261,10 +261,10 @@ class World:
     def get_dialect(self, council: str, source: str) -> Dialect:
         return CONTRACT_DIALECT if self.contract_names else load_council_file(council).get_dialect(source)
 
-    def identify(self, person: Ints, postcode: Ints) -> Identity:
+    def identify(self, person: Ints, postcode: Ints) -> RecordedIdentity:
         """Return the true identity of children with these home postcodes (indices)."""
         people = self.people
-        return Identity(
+        return RecordedIdentity(
             people.surname[person],
             people.forename[person],
             people.categories[SEX][person],
@@ -272,7 +272,9 @@ class World:
             self.geography.postcode[postcode],
         )
 
-    def record_children(self, rng: np.random.Generator, source: str, council: Ints, true: Identity) -> Identity:
+    def record_children(
+        self, rng: np.random.Generator, source: str, council: Ints, true: RecordedIdentity
+    ) -> RecordedIdentity:
         """Return children as recorded by these councils' systems."""
         # What a system can store shows in the encoding of its exports.
         encodings = [self.get_dialect(place.council, source).encoding for place in self.margins.councils]

@@ -25,7 +25,7 @@ from sources.synthetic.drawing import AnyArray, Bools, Floats, Ints, Texts, pick
 from sources.synthetic.margins import FSM, SEN
 from sources.synthetic.people import CODES, LANGUAGE_CODES, Dates
 from sources.synthetic.recording import (
-    Identity,
+    RecordedIdentity,
     Rows,
     World,
     build_codes,
@@ -238,7 +238,7 @@ def build_number_columns(nhs_number: Texts, missing: Bools) -> dict[str, pa.Arra
 
 
 def draw_review_columns(
-    rng: np.random.Generator, world: World, who: Ints, where: Ints, on_file: Identity, reviews: Reviews
+    rng: np.random.Generator, world: World, who: Ints, where: Ints, on_file: RecordedIdentity, reviews: Reviews
 ) -> dict[str, pa.Array]:
     """Draw the columns of reviews of these children in these councils, apart from their numbers."""
     outcome = _draw_outcomes(rng, world, who, reviews)

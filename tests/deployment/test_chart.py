@@ -28,7 +28,7 @@ from dagster._daemon.monitoring.run_monitoring import monitor_started_run
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from pipelines.dagster.jobs import approved_releases, landing_sensor
-from pipelines.definitions import Part, build_definitions
+from pipelines.definitions import CodeLocation, build_definitions
 from privacy.keys import KeyRing
 from sources.extract.landing import READY
 from tests.support import PROJECT, find_free_port
@@ -183,8 +183,8 @@ def test_web_server_and_daemon_find_the_code_servers_and_no_run() -> None:
         assert not service["selector"].items() <= desk["metadata"]["labels"].items()
 
 
-@pytest.mark.parametrize("part", [Part.RESTRICTED, Part.RELEASE])
-def test_a_code_server_does_its_work_without_keys(part: Part, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [CodeLocation.RESTRICTED, CodeLocation.RELEASE])
+def test_a_code_server_does_its_work_without_keys(part: CodeLocation, tmp_path: Path) -> None:
     """Every schedule, and every sensor that looks into folders, where no key is mounted."""
     landed = tmp_path / "landing" / "leeds" / "eyfsp" / "202425.csv"
     landed.parent.mkdir(parents=True)
@@ -200,7 +200,7 @@ def test_a_code_server_does_its_work_without_keys(part: Part, tmp_path: Path) ->
             with dg.build_schedule_context(instance=instance, scheduled_execution_time=now, **given) as context:
                 each.evaluate_tick(context)
         with dg.build_sensor_context(instance=instance, **given) as context:
-            if part is Part.RESTRICTED:
+            if part is CodeLocation.RESTRICTED:
                 (run,) = landing_sensor(context).run_requests
                 assert run.partition_key == "202425|leeds"
             else:

@@ -19,7 +19,7 @@ from assets.catalogue.runs import RELEASE as RELEASE_TAG, SHARE, note_councils, 
 from assets.home.installation import Installation
 from assets.home.paths import Home
 from ndl_export.bundle.verify import verify
-from pipelines.definitions import Part, build_definitions
+from pipelines.definitions import CodeLocation, build_definitions
 from privacy.doors.environment import ALERT, CALENDAR, COUNCILS, POLICY, PUBLISH_TO, PUBLISHER, RETENTION
 from privacy.keys import PIPELINE, RELEASE, RESTRICTED, KeyProblem, KeyRing
 from sources.extract.landing import list_councils
@@ -72,8 +72,8 @@ def test_each_part_does_its_work_with_its_own_secrets(
         with pytest.raises(KeyProblem, match="is missing"):
             KeyRing.load(folder, other)
 
-    restricted = build_definitions(Installation(place.landing, place.home, intake_keys), Part.RESTRICTED)
-    release = build_definitions(Installation(tmp_path / "not-mounted", place.home, release_keys), Part.RELEASE)
+    restricted = build_definitions(Installation(place.landing, place.home, intake_keys), CodeLocation.RESTRICTED)
+    release = build_definitions(Installation(tmp_path / "not-mounted", place.home, release_keys), CodeLocation.RELEASE)
     councils = list_councils(place.landing)
     done = [
         run(
@@ -105,15 +105,15 @@ def run(definitions: dg.Definitions, job: str, instance: dg.DagsterInstance, **o
 
 def test_a_part_holds_nothing_of_the_other(tmp_path: Path) -> None:
     installation = Installation(tmp_path, Home(tmp_path / "home"), tmp_path)
-    of = {part: build_definitions(installation, part) for part in Part}
+    of = {part: build_definitions(installation, part) for part in CodeLocation}
     made = {part: {k.to_user_string() for k in d.resolve_asset_graph().executable_asset_keys} for part, d in of.items()}
-    assert made[Part.RESTRICTED] | made[Part.RELEASE] | {"restricted/returns"} == made[Part.ALL]
-    assert {key.partition("/")[0] for key in made[Part.RESTRICTED]} == {"restricted"}
-    assert {key.partition("/")[0] for key in made[Part.RELEASE]} == {"release"}
-    assert [schedule.name for schedule in of[Part.RELEASE].schedules or ()] == ["release_calendar"]
+    assert made[CodeLocation.RESTRICTED] | made[CodeLocation.RELEASE] | {"restricted/returns"} == made[CodeLocation.ALL]
+    assert {key.partition("/")[0] for key in made[CodeLocation.RESTRICTED]} == {"restricted"}
+    assert {key.partition("/")[0] for key in made[CodeLocation.RELEASE]} == {"release"}
+    assert [schedule.name for schedule in of[CodeLocation.RELEASE].schedules or ()] == ["release_calendar"]
     sensors = {part: [sensor.name for sensor in d.sensors or ()] for part, d in of.items()}
-    assert sensors[Part.RELEASE] == ["approved_releases", "failed_runs"]
-    assert sorted(sensors[Part.RESTRICTED] + sensors[Part.RELEASE]) == sorted(sensors[Part.ALL])
+    assert sensors[CodeLocation.RELEASE] == ["approved_releases", "failed_runs"]
+    assert sorted(sensors[CodeLocation.RESTRICTED] + sensors[CodeLocation.RELEASE]) == sorted(sensors[CodeLocation.ALL])
 
 
 BESIDE = ("compose.runs.yaml", "compose.tls.yaml", "compose.metrics.yaml", "compose.api.yaml")

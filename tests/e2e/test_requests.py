@@ -30,7 +30,7 @@ from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
 from ndl_export.facts.synthetic import SyntheticChildren
 from ndl_export.tables import FAMILIES, TABLES
-from ndl_export.tables.definition import TOTAL, Column
+from ndl_export.tables.definition import TOTAL, RequestedColumn
 from pipelines.dagster.jobs import build_release_run
 from pipelines.definitions import build_definitions
 from sources.reference.places import get_place as place_of
@@ -289,7 +289,7 @@ def _covered(place: Place, table: RequestedTable) -> Iterator[tuple[str, bool]]:
             yield measure, row[f"{measure}_lower_ci"] <= (inside & group).sum() <= row[f"{measure}_upper_ci"]
 
 
-def _at(confidential: pd.DataFrame, column: Column, level: str) -> pd.Series[bool]:
+def _at(confidential: pd.DataFrame, column: RequestedColumn, level: str) -> pd.Series[bool]:
     """Which rows are at a level of a column."""
     values = confidential[column.attribute]
     if level == TOTAL:

@@ -31,7 +31,7 @@ from privacy.keys import KeyRing
 from privacy.release import session
 from privacy.release.ledger import Ledger
 from privacy.release.policy import load_policy
-from privacy.release.session import StoreError
+from privacy.release.session import MeasurementStoreError
 from sources.reference.places import PILOT, get_place
 from tests.support.release.homes import COHORT, VERSION, add_cohort, make_home, make_release, note_linked
 
@@ -98,7 +98,7 @@ def test_a_measurement_that_the_ledger_did_not_record_is_not_published(tmp_path:
         for name in ("home", "other")
     )
     kept.write_bytes(other.read_bytes())
-    with pytest.raises(StoreError, match="not the file that the ledger recorded"):
+    with pytest.raises(MeasurementStoreError, match="not the file that the ledger recorded"):
         publish_bundle(CohortRelease(Home(tmp_path / "home").get_cohort(COHORT), VERSION), keys)
 
 

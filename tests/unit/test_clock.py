@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries, record
 from privacy.doors import clock
-from privacy.doors.environment import SIMULATED_DATE, InvalidSettings, get_settings
+from privacy.doors.environment import SIMULATED_DATE, InvalidEnvironment, get_settings
 from privacy.release.signature_log import DateIsSimulated, SignatureLog
 
 NEW_YEAR = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
@@ -45,7 +45,7 @@ def test_the_first_reading_notes_when_it_began(monkeypatch: pytest.MonkeyPatch) 
 def test_a_date_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv(SIMULATED_DATE, value)
     for read in (clock.now, get_settings):
-        with pytest.raises(InvalidSettings, match="must be a date such as 2027-09-01"):
+        with pytest.raises(InvalidEnvironment, match="must be a date such as 2027-09-01"):
             read()
 
 

@@ -143,7 +143,7 @@ def _compare_number_of_children(now: ExtractQuality) -> Facts | None:
 
 
 def _build_comparison(
-    topic: str, label: str, now: Share, last: Share | None, figure: published_figures.Published | None
+    topic: str, label: str, now: Share, last: Share | None, figure: published_figures.PublishedValue | None
 ) -> Facts:
     # another area's figure says little about this council, except for shares that hardly differ anywhere
     judged = figure is not None and (figure.own or topic in _SAME_EVERYWHERE)

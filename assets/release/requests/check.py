@@ -27,7 +27,7 @@ from assets.release.requests.request import WIDEST_POINTS, Request, parse_reques
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
 from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables import FAMILIES, Table
-from ndl_export.tables.definition import TOTAL, Column, InvalidDefinition
+from ndl_export.tables.definition import TOTAL, InvalidDefinition, RequestedColumn
 from ndl_export.tables.geography import Geography, list_geographies
 from ndl_export.tables.model import COUNCIL, RateBlock, Selection, select_each
 from ndl_export.tables.pupil import FAMILY
@@ -41,7 +41,7 @@ from privacy.release.plan import Plan
 Facts = dict[str, Any]
 
 
-class Answer(StrEnum):
+class RequestAnswer(StrEnum):
     """The answer to a request, for one cohort."""
 
     PUBLISHED = "published"
@@ -52,7 +52,7 @@ class Answer(StrEnum):
 
     @property
     def can_be_had(self) -> bool:
-        return self not in (Answer.DOES_NOT_FIT, Answer.OUT_OF_REACH)
+        return self not in (RequestAnswer.DOES_NOT_FIT, RequestAnswer.OUT_OF_REACH)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def check_requests(home: Home, requests: Sequence[Request], version: str | None 
 
 def can_be_had(found: Facts) -> bool:
     """Return whether every request, and all of them together, fit the remaining budget."""
-    single = (Answer(each["answer"]).can_be_had for request in found["requests"] for each in request["cohorts"])
+    single = (RequestAnswer(each["answer"]).can_be_had for request in found["requests"] for each in request["cohorts"])
     return all(single) and all(each["fits"] for each in found["together"])
 
 
@@ -108,8 +108,8 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     known, unit = cohort.known, cohort.known.policy.get_unit(request.family)
     published, free = find_published(request, release, known), known.estimate(request)
     answer, plan = _plan_request(request, cohort)
-    if answer is Answer.FREE and published["figures"] == published["of"]:
-        answer = Answer.PUBLISHED
+    if answer is RequestAnswer.FREE and published["figures"] == published["of"]:
+        answer = RequestAnswer.PUBLISHED
     with_all_left = None
     if not answer.can_be_had and _convert_to_nano(cohort.left[unit]) >= STEP:
         everything = known.plan_at(cohort.left[unit], request)
@@ -127,14 +127,14 @@ def _check_cohort(request: Request, release: Released, cohort: _Cohort) -> Facts
     }
 
 
-def _plan_request(request: Request, cohort: _Cohort) -> tuple[Answer, Plan | None]:
+def _plan_request(request: Request, cohort: _Cohort) -> tuple[RequestAnswer, Plan | None]:
     try:
         plan = cohort.known.plan_requests([request])[request.family]
     except AccuracyOutOfReach:
-        return Answer.OUT_OF_REACH, None
+        return RequestAnswer.OUT_OF_REACH, None
     if plan is None:
-        return Answer.FREE, None
-    return Answer.FITS if cohort.can_pay(plan.rho, request.family) else Answer.DOES_NOT_FIT, plan
+        return RequestAnswer.FREE, None
+    return RequestAnswer.FITS if cohort.can_pay(plan.rho, request.family) else RequestAnswer.DOES_NOT_FIT, plan
 
 
 def _describe_measurement(request: Request, plan: Plan, cohort: _Cohort) -> Facts:
@@ -187,7 +187,7 @@ def _compute_joint_cost(requests: Sequence[Request], cohort: _Cohort) -> Facts:
     """Return the cost of measuring all requests within reach at once, and the sum of separate costs, rho by unit."""
     own = [each for each in requests if cohort.known.cohort in each.cohorts]
     alone = {each.name: _plan_request(each, cohort) for each in own}
-    within_reach = [each for each in own if alone[each.name][0] is not Answer.OUT_OF_REACH]
+    within_reach = [each for each in own if alone[each.name][0] is not RequestAnswer.OUT_OF_REACH]
     plans = [plan for plan in cohort.known.plan_requests(within_reach).values() if plan]
     policy = cohort.known.policy
 
@@ -236,7 +236,7 @@ def _iter_changes(request: Request, sizes: Sizes) -> Iterator[tuple[str, dict[st
         yield "with every column in two levels", {"columns": merged}
 
 
-def _merge_into_two(column: Column, family: str, sizes: Sizes) -> dict[str, Any]:
+def _merge_into_two(column: RequestedColumn, family: str, sizes: Sizes) -> dict[str, Any]:
     """Return the column with neighbouring levels merged into two, as equal as possible by published sizes."""
     attribute = FAMILIES[family].get_attribute(column.attribute)
     stated = [Selection(label, categories) for label, categories in (column.levels or {}).items()] or select_each(

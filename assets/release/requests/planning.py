@@ -36,7 +36,7 @@ from privacy.release.ledger import NANO
 from privacy.release.mechanism import Measurement, combine_plans
 from privacy.release.plan import Plan, compute_largest_gains, make_plan
 from privacy.release.policy import Policy
-from privacy.release.workload import Array, Attribute, Cube, Family, Selector
+from privacy.release.workload import Array, Attribute, Cube, MeasuredFamily, Selector
 
 STEP = 10_000
 """Step, in nano-rho, to which a measurement's budget is rounded up."""
@@ -85,7 +85,7 @@ def estimate_sizes(plan: Plan, measurement: Measurement) -> Sizes:
     return Sizes(np.maximum(rows, 0.0), {each.name: _estimate_shares(family, estimates, each) for each in others})
 
 
-def _estimate_shares(family: Family, estimates: Estimates, attribute: Attribute) -> Array:
+def _estimate_shares(family: MeasuredFamily, estimates: Estimates, attribute: Attribute) -> Array:
     council, levels = family.get_attribute(COUNCIL), Selector.for_each(attribute)
     if family.has_marginal_over((COUNCIL, attribute.name)):
         counts = estimates.compute_values(Cube({COUNCIL: Selector.for_each(council), attribute.name: levels}))

@@ -114,17 +114,17 @@ class _Parsed:
     cut: bool
 
 
-def _parse(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
+def _parse(block: "ByteBlock", table: TextTable, names: list[str]) -> _Parsed:
     """Parse one block. If it does not give one row per line, a field has swallowed a line: pair quotation marks and
     parse again."""
     parsed = _read(block, table, names)
     if not block.settled and parsed.rows != block.data.count(b"\n"):
         settled, _ = settle(block.data, table.delimiter, final=True)
-        parsed = _read(Block(settled, True, block.unfinished), table, names)
+        parsed = _read(ByteBlock(settled, True, block.unfinished), table, names)
     return parsed
 
 
-def _read(block: "Block", table: TextTable, names: list[str]) -> _Parsed:
+def _read(block: "ByteBlock", table: TextTable, names: list[str]) -> _Parsed:
     unusable: list[pyarrow.csv.InvalidRow] = []
 
     def skip(row: pyarrow.csv.InvalidRow) -> str:
@@ -232,7 +232,7 @@ def _fit_to_row_width(header: list[str], lines: list[str], delimiter: str) -> li
 
 
 @dataclass(frozen=True)
-class Block:
+class ByteBlock:
     """Whole rows. In a `settled` block, quotation marks have been paired; an `unfinished` block had no last line
     end."""
 
@@ -241,7 +241,7 @@ class Block:
     unfinished: bool = False
 
 
-def iter_row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[Block]:
+def iter_row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, skip: int) -> Iterator[ByteBlock]:
     """Yield blocks of whole rows, after the first `skip` bytes of the text in UTF-8; raises `ExtractStopped`.
 
     A row ends at a line end outside quotation marks; `settle` handles unclosed marks.
@@ -255,9 +255,9 @@ def iter_row_blocks(name: str, stream: BinaryIO, encoding: str, delimiter: str, 
         lines += b"\n" if unfinished else b""
         block, carry = _split_whole_rows(lines, delimiter)
         if block.data:
-            yield Block(block.data, block.settled, unfinished and not carry)
+            yield ByteBlock(block.data, block.settled, unfinished and not carry)
     if carry:
-        yield Block(settle(carry, delimiter, final=True)[0], True, unfinished)
+        yield ByteBlock(settle(carry, delimiter, final=True)[0], True, unfinished)
 
 
 def iter_whole_lines(name: str, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
@@ -350,19 +350,19 @@ def _convert_line_ends(lines: bytes) -> bytes:
     return lines
 
 
-def _split_whole_rows(lines: bytes, delimiter: str) -> tuple[Block, bytes]:
+def _split_whole_rows(lines: bytes, delimiter: str) -> tuple[ByteBlock, bytes]:
     """Split whole lines into whole rows and the lines of a row that continues in the next block."""
     if b'"' not in lines:
-        return Block(lines, True), b""
+        return ByteBlock(lines, True), b""
     if b"=" in lines:
         lines = _build_protected_pattern(delimiter).sub(rb'"\1\2"', lines)
     text = np.frombuffer(lines, np.uint8)
     marks_before_line_ends = np.searchsorted(np.flatnonzero(text == ord('"')), np.flatnonzero(text == ord("\n")))
     # with an even number of marks in every line, no line break is quoted
     if not (marks_before_line_ends & 1).any():
-        return Block(lines, False), b""
+        return ByteBlock(lines, False), b""
     rows, carry = settle(lines, delimiter, final=False)
-    return Block(rows, True), carry
+    return ByteBlock(rows, True), carry
 
 
 def settle(lines: bytes, delimiter: str, final: bool) -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ import pytest
 
 from assets.home.processing_log import Processing, record
 from pipelines.reports import doctor
-from pipelines.reports.doctor import State, examine
+from pipelines.reports.doctor import CheckStatus, examine
 from privacy.doors.environment import list_unknown_variables, read_usable_settings
 from tests.support.installation.commands import run_readiness
 from tests.support.installation.released import COHORT, Place
@@ -75,28 +75,28 @@ FAULTS: dict[str, tuple[str, Fault]] = {
 }
 
 
-def states(place: Place) -> dict[str, list[State]]:
-    found: dict[str, list[State]] = {}
+def states(place: Place) -> dict[str, list[CheckStatus]]:
+    found: dict[str, list[CheckStatus]] = {}
     for entry in examine(place.home.root, place.landing, place.root / "keys"):
         found.setdefault(entry.what, []).append(entry.state)
     return found
 
 
 @pytest.fixture(scope="module")
-def sound(released: Place) -> dict[str, list[State]]:
+def sound(released: Place) -> dict[str, list[CheckStatus]]:
     """What doctor finds where nothing is missing."""
     found = states(released)
-    assert State.MISSING not in [state for of_one in found.values() for state in of_one]
+    assert CheckStatus.MISSING not in [state for of_one in found.values() for state in of_one]
     assert found.keys() >= {"Python", "libraries", "keys", "home", "disk", "ledger", "clock"}
     return found
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_named(
-    place: Place, sound: dict[str, list[State]], monkeypatch: pytest.MonkeyPatch, fault: str
+    place: Place, sound: dict[str, list[CheckStatus]], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     what, plant = FAULTS[fault]
-    worst = State.LOOK if what in ("home", "memory") else State.MISSING
+    worst = CheckStatus.LOOK if what in ("home", "memory") else CheckStatus.MISSING
     record(place.home, Processing.LINKAGE, cohort=COHORT)
     plant(place, monkeypatch)
     assert states(place)[what].count(worst) > sound[what].count(worst)
@@ -110,16 +110,16 @@ def test_a_part_of_an_installation_is_not_asked_for_what_is_the_others(place: Pl
         return entry
 
     (place.root / "keys" / "signing.pem").unlink()
-    assert (keys().state, "for intake and linkage alone" in keys().sentence) == (State.OK, True)
+    assert (keys().state, "for intake and linkage alone" in keys().sentence) == (CheckStatus.OK, True)
     _lose_ledger(place)
     found = states(place)
-    assert found["ledger"] == found["sign-off"] == [State.OPTIONAL]
-    assert State.MISSING not in [state for of_one in found.values() for state in of_one]
+    assert found["ledger"] == found["sign-off"] == [CheckStatus.OPTIONAL]
+    assert CheckStatus.MISSING not in [state for of_one in found.values() for state in of_one]
     for key in ("linkage", "upn", "nhs"):
         (place.root / "keys" / f"{key}.key").unlink()
-    assert State.MISSING in states(place)["keys"]
+    assert CheckStatus.MISSING in states(place)["keys"]
     shutil.rmtree(place.root / "keys")
-    assert (keys().state, "restore their backup first" in keys().sentence) == (State.MISSING, True)
+    assert (keys().state, "restore their backup first" in keys().sentence) == (CheckStatus.MISSING, True)
     assert "keys create" not in keys().sentence
     command = run_readiness(place.root, "doctor", "--json", "--keys", place.root / "keys")
     assert command.returncode == 1
@@ -158,4 +158,4 @@ def test_a_wrong_or_unknown_setting_is_named_and_keeps_no_other_from_being_used(
     assert [str(problem) for problem in problems] == [
         "READINESS_RETENTION must name a file; there is none at /nowhere.yaml"
     ]
-    assert State.MISSING in states(place)["settings"]
+    assert CheckStatus.MISSING in states(place)["settings"]

@@ -24,7 +24,7 @@ from scipy.stats import norm
 from ndl_export.answers.mcp import build_server
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.vocabulary import Index, NotPublished
+from ndl_export.answers.vocabulary import NameIndex, NoSuchFigure
 from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
@@ -90,7 +90,7 @@ def test_words_lead_to_one_row(questions: Questions) -> None:
 def test_what_is_not_published_is_refused(
     measure: str, area: str, groups: list[str], cohort: str | None, says: str, questions: Questions
 ) -> None:
-    with pytest.raises(NotPublished, match=says):
+    with pytest.raises(NoSuchFigure, match=says):
         questions.answer_figure(questions.read_subject(measure, area, groups, cohort))
 
 
@@ -221,7 +221,7 @@ def test_what_overlaps_is_not_added_up(questions: Questions) -> None:
     answer = questions.answer_sum(["Leeds", "Wirral"], ["FSM"])
     assert {each["area_name"] for each in answer.figures} == {"Leeds", "Wirral"}
     for areas, groups in ((["Leeds"], ["FSM", "girls"]), (["Leeds"], ["Total", "FSM"])):
-        with pytest.raises(NotPublished):
+        with pytest.raises(NoSuchFigure):
             questions.answer_sum(areas, groups)
 
 
@@ -236,7 +236,7 @@ def test_a_withdrawn_release_and_a_changed_file_answer_nothing(series: Path, tmp
     shutil.copytree(series, tmp_path / series.name)
     record_withdrawals(tmp_path, {}, Withdrawal(series.name, "2026-11-29", "A wrong file."))
     with open_published(str(tmp_path)) as found:
-        with pytest.raises(NotPublished, match="Every release here is withdrawn"):
+        with pytest.raises(NoSuchFigure, match="Every release here is withdrawn"):
             Questions(found).read_subject("GLD", "Leeds")
         assert "A wrong file." in str(anyio.run(build_server(found).call_tool, "list_releases", {}))
     table = tmp_path / series.name / "gld_headline.parquet"
@@ -256,7 +256,7 @@ def test_a_withdrawn_release_and_a_changed_file_answer_nothing(series: Path, tmp
     ],
 )
 def test_plain_words_find_the_statistic(words: str, first: tuple[str, str, str], questions: Questions) -> None:
-    index = Index(questions.vocabulary)
+    index = NameIndex(questions.vocabulary)
     found = index.search(words, 3)[0]
     assert (found.table, found.measure, found.categories) == first
     for anything in ("", "the of", '"', "a AND b OR (", "exact:", "%", "x" * 10_000):

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, strategies as st
 from scipy.stats import norm
 
-from ndl_export.analyst_db.changes import Compared, compare, render_changelog_page
-from ndl_export.facts.on_request import Further, OnRequest
-from ndl_export.facts.release_facts import Earlier, Release, build_release, read_previous_releases
+from ndl_export.analyst_db.changes import TableChanges, compare, render_changelog_page
+from ndl_export.facts.on_request import OnRequest, RequestMeasurement
+from ndl_export.facts.release_facts import Earlier, PublishedRelease, build_release, read_previous_releases
 from ndl_export.tables import TABLES
 from tests.support.daily import limit_examples
 from tests.support.export.fake_release import COHORT, fake_facts, fake_privacy_record, fake_tables
@@ -28,9 +28,9 @@ pytestmark = pytest.mark.slow
 PERCENT = "gld_children_percent"
 
 
-def previous_of(tables: Mapping[str, pa.Table], *further: Further, **facts: Any) -> Release:
+def previous_of(tables: Mapping[str, pa.Table], *further: RequestMeasurement, **facts: Any) -> PublishedRelease:
     """Return a release before the others, with counts drawn for it and `further` ones."""
-    counts: dict[Further, Any] = dict.fromkeys(further)
+    counts: dict[RequestMeasurement, Any] = dict.fromkeys(further)
     first = replace(
         build_release(fake_facts(BASE), tables),
         privacy_record=fake_privacy_record(BASE, earlier={"202324": "2025.11.0"}),
@@ -139,11 +139,11 @@ def test_a_cohort_is_compared_with_the_newest_older_release_and_one_that_is_cove
     assert (earlier.replaced, {cohort: each.version for cohort, each in earlier.of.items()}) == (replaced, compared)
 
 
-FURTHER = Further(COHORT, "pupil", SUPPLEMENT)
+FURTHER = RequestMeasurement(COHORT, "pupil", SUPPLEMENT)
 
 
 def test_cohorts_are_sharpened_by_further_counts_beside_the_same_ones(tables: dict[str, pa.Table]) -> None:
-    other = Further(COHORT, "parents", "2027.01.0")
+    other = RequestMeasurement(COHORT, "parents", "2027.01.0")
     alone, further, only_other = previous_of(tables), previous_of(tables, FURTHER), previous_of(tables, other)
     anew = previous_of(tables, FURTHER, privacy_record=fake_privacy_record("2026.12.0"))
     assert alone.find_sharpened(further) == {COHORT}
@@ -194,7 +194,7 @@ def test_a_change_that_is_not_printed_is_not_listed(tables: dict[str, pa.Table])
 def test_intervals_are_called_narrower_only_where_their_widths_changed(
     tables: dict[str, pa.Table], ratio: float, says: str
 ) -> None:
-    found = {"gld_headline": Compared(10, (), 0, 0, 3, ratio), "asq3_outcomes": Compared(10, (), 0, 0, 0, 1.0)}
+    found = {"gld_headline": TableChanges(10, (), 0, 0, 3, ratio), "asq3_outcomes": TableChanges(10, (), 0, 0, 0, 1.0)}
     facts = replace(fake_facts(BASE), on_request=OnRequest((), {FURTHER: None}))  # type: ignore[dict-item]
     earlier = Earlier(BASE, {COHORT: previous_of(tables)})
     page = render_changelog_page(facts, earlier, {COHORT: found})

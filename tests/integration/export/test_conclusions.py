@@ -98,7 +98,9 @@ class Answers:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, tables: dict[str, pa.Table]) -> None:
         self.con = con
-        release = layouts.Release(tables, PILOT, (COHORT,), {}, conclusions=inference.query_conclusions(con, (COHORT,)))
+        release = layouts.ReleasedFigures(
+            tables, PILOT, (COHORT,), {}, conclusions=inference.query_conclusions(con, (COHORT,))
+        )
         self.panels = {
             (panel.shape.name, panel.area.name if panel.area and not panel.together else ""): panel
             for charts in layouts.build_charts(release).values()
@@ -235,7 +237,7 @@ def test_every_figure_of_every_page_is_withheld_only_where_the_database_has_none
         for row in list_rows(table, all_together=True):
             same.setdefault((name, frozenset(row.counts.items()) or row.levels), set()).add(row.levels)
     alike = {(name, levels): group for (name, _), group in same.items() for levels in group}
-    charts, seen, elsewhere = layouts.build_charts(layouts.Release(tables, PILOT, (COHORT,), {})), set(), 0
+    charts, seen, elsewhere = layouts.build_charts(layouts.ReleasedFigures(tables, PILOT, (COHORT,), {})), set(), 0
     for panel in (panel for shown in charts.values() for chart in shown for panel in chart.panels):
         for line in panel.lines:
             wanted = panel.shape.list_wanted("" if panel.shape.by_area else line.label)

@@ -23,7 +23,7 @@ from ndl_export.bundle import checks, make, release_directory
 from ndl_export.bundle.verify import TABLE_SUFFIXES, verify
 from ndl_export.documents.pages import render_methodology_page
 from ndl_export.facts import bundle_reader, description, noisy_counts, release_facts, row_hashes
-from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, Further, OnRequest
+from ndl_export.facts.on_request import FURTHER_COUNTS_FILE, ON_REQUEST_FILE, OnRequest, RequestMeasurement
 from ndl_export.metadata.records import CITATION_FILE
 from ndl_export.tables import TABLES, definition
 from privacy.estimation.estimates import build_estimates
@@ -335,7 +335,10 @@ def test_a_bundle_that_does_not_hold_together_is_not_written(
 
 
 def test_names_of_measurements_lead_nowhere_else() -> None:
-    far = [Further("202425", "../../pupil", SUPPLEMENT)._asdict(), Further("x/y", "pupil", SUPPLEMENT)._asdict()]
+    far = [
+        RequestMeasurement("202425", "../../pupil", SUPPLEMENT)._asdict(),
+        RequestMeasurement("x/y", "pupil", SUPPLEMENT)._asdict(),
+    ]
     stated = {"tables": [{"definition": {"name": "../up"}}], "measured": far}
     files = {ON_REQUEST_FILE: json.dumps(stated).encode()}
     assert OnRequest.list_names(files) == ((), {ON_REQUEST_FILE})
@@ -406,7 +409,7 @@ def test_the_recipe_of_the_methodology_takes_in_what_was_measured_on_request(tmp
     first = {COHORT: {"small": noisy_counts.NoisyCounts(own[0].encode_json(), own[1].noisy)}}
     releases = (SUPPLEMENT, "2027.01.0")
     further = {
-        Further(COHORT, "small", release): noisy_counts.NoisyCounts(plan.encode_json(), counts.noisy)
+        RequestMeasurement(COHORT, "small", release): noisy_counts.NoisyCounts(plan.encode_json(), counts.noisy)
         for release, (plan, counts) in zip(releases, more, strict=True)
     }
     asked = OnRequest(build_requested_tables((COHORT,)), further)

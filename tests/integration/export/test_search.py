@@ -9,7 +9,7 @@ import yaml
 from ndl_export.analyst_db.words import WORDS
 from ndl_export.answers.published import open_published
 from ndl_export.answers.questions import Questions
-from ndl_export.answers.vocabulary import Index, NotPublished, Statistic
+from ndl_export.answers.vocabulary import NameIndex, NoSuchFigure, Statistic
 from tests.support import export
 
 ASKED = yaml.safe_load(Path(export.__file__).with_name("questions.yaml").read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ def answers(found: Statistic, measure: str, *categories: str) -> bool:
 
 
 def test_whole_questions_lead_to_the_right_measure_first(questions: Questions) -> None:
-    index = Index(questions.vocabulary)
+    index = NameIndex(questions.vocabulary)
     missed = [asked for asked, *expected in ASKED if not answers(index.search(asked, 1)[0], *expected)]
     assert len(missed) <= 0.05 * len(ASKED), missed
 
@@ -55,7 +55,7 @@ def test_a_group_is_understood_as_people_name_it(group: str, category: str, ques
 
 @pytest.mark.parametrize(("area", "cohort"), [("Atlantis", None), ("Leeds", "2018/19"), ("England", None)])
 def test_a_refusal_names_no_sql(area: str, cohort: str | None, questions: Questions) -> None:
-    with pytest.raises(NotPublished) as refused:
+    with pytest.raises(NoSuchFigure) as refused:
         questions.read_subject("ready for school", area, (), cohort)
     assert "FROM " not in str(refused.value)
     assert "`" in str(refused.value)

@@ -14,7 +14,13 @@ import pyarrow.compute as pc
 import pytest
 
 from ndl_export.documents import workbook
-from ndl_export.documents.workbook import MOST_ROWS, Column, Sheet, build_table_sheet, find_differing_sheets
+from ndl_export.documents.workbook import (
+    MOST_ROWS,
+    SheetColumn,
+    WorkbookSheet,
+    build_table_sheet,
+    find_differing_sheets,
+)
 from ndl_export.files.archive import pack_flat_zip
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import FLAG_MEANINGS, Flag
@@ -147,7 +153,12 @@ def test_of_many_rows_those_of_councils_are_left_out_and_it_says_so() -> None:
 
 
 SMALL = [
-    Sheet(name, "Title", ("Line",), (Column("Area", 3.0, ["Leeds", "Halton"]), Column("Number", 3.0, [1.0, "[x]"], 1)))
+    WorkbookSheet(
+        name,
+        "Title",
+        ("Line",),
+        (SheetColumn("Area", 3.0, ["Leeds", "Halton"]), SheetColumn("Number", 3.0, [1.0, "[x]"], 1)),
+    )
     for name in ("first", "second")
 ]
 ROW = "<table:table-row><table:table-cell/></table:table-row>"
@@ -174,7 +185,9 @@ def test_a_table_that_is_another_than_the_figures_give_is_told(old: str, new: st
 
 
 def test_a_table_that_begins_like_another_is_compared_whole() -> None:
-    shorter = Sheet("third", "Title", ("Line",), (Column("Area", 3.0, ["Leeds"]), Column("Number", 3.0, [1.0], 1)))
+    shorter = WorkbookSheet(
+        "third", "Title", ("Line",), (SheetColumn("Area", 3.0, ["Leeds"]), SheetColumn("Number", 3.0, [1.0], 1))
+    )
     sheets = [shorter, *SMALL]
     assert find_differing_sheets(workbook.build_workbook("Title", "2026-11-26", sheets), sheets) == []
 

@@ -13,7 +13,13 @@ from assets.home.paths import Home
 from assets.intake import deliveries
 from assets.intake.deliveries import MAC_KEY, ExtractQuality, StoppedExtract
 from assets.intake.quality_report.profile import Profile
-from assets.linkage.arrivals import Arrival, State, describe_absent_sources, describe_waiting_deliveries, list_arrivals
+from assets.linkage.arrivals import (
+    Arrival,
+    ArrivalState,
+    describe_absent_sources,
+    describe_waiting_deliveries,
+    list_arrivals,
+)
 from assets.pseudonymise.findings import Staged
 from pipelines.dagster.arriving import find_still_arriving
 from pipelines.reports.status import report
@@ -94,26 +100,26 @@ def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
     assert replace(contract, title="Another").sha256 != contract.sha256
 
 
-@pytest.mark.parametrize(("today", "state"), [(BEFORE, State.NOT_DUE), (AFTER, State.MISSING)])
-def test_nothing_sent_is_missing_once_it_was_due(at: Place, today: dt.date, state: State) -> None:
+@pytest.mark.parametrize(("today", "state"), [(BEFORE, ArrivalState.NOT_DUE), (AFTER, ArrivalState.MISSING)])
+def test_nothing_sent_is_missing_once_it_was_due(at: Place, today: dt.date, state: ArrivalState) -> None:
     assert at.find(today) == Arrival("halton", "eyfsp", state, dt.date(2025, 7, 31))
-    assert ("no EYFS Profile" in " ".join(describe_absent_sources([at.find(today)]))) == (state is State.MISSING)
+    assert ("no EYFS Profile" in " ".join(describe_absent_sources([at.find(today)]))) == (state is ArrivalState.MISSING)
 
 
 def test_a_delivery_lands_is_taken_comes_again_and_is_gone_from_landing(at: Place) -> None:
     landed, day = at.send(), dt.date(2025, 7, 10)
-    assert (at.find().state, at.find().since, at.find().is_in) == (State.LANDED, read_time(landed).date(), False)
+    assert (at.find().state, at.find().since, at.find().is_in) == (ArrivalState.LANDED, read_time(landed).date(), False)
     at.take(landed, "2025-07-10T08:00:00+00:00")
     landed.path.write_text("a,c\n")
     found = at.find()
-    assert (found.state, found.since, found.in_since) == (State.LANDED, read_time(landed).date(), day)
+    assert (found.state, found.since, found.in_since) == (ArrivalState.LANDED, read_time(landed).date(), day)
     assert not describe_absent_sources([found])
     assert describe_waiting_deliveries([found])[0].startswith("Halton: EYFS Profile landed, not taken since ")
     at.home.get_extract(*landed.key).quality.touch()  # it was looked at
-    assert at.find().state is State.TAKEN
+    assert at.find().state is ArrivalState.TAKEN
     landed.path.unlink()
     at.take(landed, "2025-07-10T08:00:00+00:00")
-    assert at.find() == Arrival("halton", "eyfsp", State.TAKEN, day, day, "under a hundred")
+    assert at.find() == Arrival("halton", "eyfsp", ArrivalState.TAKEN, day, day, "under a hundred")
 
 
 @pytest.mark.parametrize("earlier", [True, False])
@@ -124,7 +130,7 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
     stopped = read_time(landed) + dt.timedelta(seconds=1)
     at.stop(landed, stopped.isoformat())
     found = at.find()
-    assert (found.state, found.since, found.why) == (State.STOPPED, stopped.date(), "missing column upn")
+    assert (found.state, found.since, found.why) == (ArrivalState.STOPPED, stopped.date(), "missing column upn")
     assert found.is_in == earlier
     assert len(describe_absent_sources([found])) == (not earlier)
     assert len(describe_waiting_deliveries([found])) == earlier
@@ -133,9 +139,9 @@ def test_a_stop_has_a_reason_and_an_earlier_delivery_stays(at: Place, earlier: b
 def test_a_file_sent_after_the_stop_is_a_new_one_and_two_files_of_one_extract_stop_each_other(at: Place) -> None:
     landed = at.send()
     at.stop(landed, "2025-07-10T08:00:00+00:00")
-    assert at.find().state is State.LANDED
+    assert at.find().state is ArrivalState.LANDED
     landed.path.with_suffix(".csv.gz").write_text("x")
-    assert at.find().state is State.STOPPED
+    assert at.find().state is ArrivalState.STOPPED
     assert "keep only the right one" in at.find().why
 
 

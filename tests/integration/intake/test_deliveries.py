@@ -18,7 +18,7 @@ from assets.home.processing_log import Processing, list_intakes
 from assets.intake import deliveries, ingest
 from assets.pseudonymise import stream_extract
 from assets.pseudonymise.split_writer import Scope
-from assets.pseudonymise.stream_extract import Tools, Untokenised, make_tools, tokenise
+from assets.pseudonymise.stream_extract import PayloadOnly, Tools, make_tools, tokenise
 from privacy import keys, pseudonyms
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import load_council_file
@@ -147,7 +147,7 @@ def test_a_file_that_grows_while_it_is_read_is_not_taken(desk: Desk, monkeypatch
     path = desk.land(children(3))
     real = stream_extract.tokenise
 
-    def slow(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    def slow(tools: Tools, wanted: Sequence[PayloadOnly]) -> list[pa.Table]:
         given = real(tools, wanted)
         with path.open("a", encoding="utf-8") as file:
             file.write(build_eyfsp().splitlines()[1] + "\n")
@@ -179,7 +179,7 @@ def test_two_extracts_at_once_are_judged_each_alone(desk: Desk) -> None:
 def test_one_that_cannot_be_given_tokens_does_not_stop_the_others(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     real = assets.pseudonymise.stream_extract.tokenise
 
-    def fails_for_wirral(tools: Tools, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    def fails_for_wirral(tools: Tools, wanted: Sequence[PayloadOnly]) -> list[pa.Table]:
         if any("wirral" in entry.rows["council"].to_pylist() for entry in wanted):
             raise RuntimeError("Thornton")
         return real(tools, wanted)
@@ -249,7 +249,7 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Tools:
     return make_tools(keys.KeyRing.create(tmp_path_factory.mktemp("keys") / "set"), None)
 
 
-def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> Untokenised:
+def _read(folder: Path, source: str, council: str, children: list[dict[str, str]]) -> PayloadOnly:
     said = [
         build_row(source) | {name: value for name, value in child.items() if name in build_row(source)}
         for child in children
@@ -276,7 +276,7 @@ def test_together_as_each_alone(tools: Tools, extracts: list[tuple[str, str, lis
     for entry, found in together:
         assert found.equals(tokenise(tools, [entry])[0])
         if "date_of_birth" in entry.contract:
-            row_by_row = Untokenised(entry.contract, entry.sql, entry.rows, Scope(marked=True))
+            row_by_row = PayloadOnly(entry.contract, entry.sql, entry.rows, Scope(marked=True))
             (marked,) = tokenise(tools, [row_by_row])
             tokens = [name for name in found.column_names if name in pseudonyms.TOKEN_COLUMNS]
             assert tokens

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from assets.intake import context, deliveries, part_reader, parts
-from assets.linkage.arrivals import State, list_arrivals
+from assets.linkage.arrivals import ArrivalState, list_arrivals
 from pipelines.dagster.arriving import find_not_taken, find_still_arriving, iter_looks
 from privacy.row_keys import split_number
 from sources.councils.council_file import CouncilFile
@@ -151,7 +151,7 @@ def test_an_empty_part_is_a_month_without_news(desk: Desk) -> None:
     assert list(desk.intake.ingest_all([landed])) == [None]
     assert desk.intake.list_needing_intake(COHORT, ["leeds"]) == []
     found = list_arrivals(desk.landing, desk.home, Cohort(COHORT), ["leeds"], dt.date(2099, 1, 1))
-    assert {entry.source: entry.state for entry in found}["eyfsp"] is State.MISSING
+    assert {entry.source: entry.state for entry in found}["eyfsp"] is ArrivalState.MISSING
     land(desk, "2026-04.csv", build_eyfsp(*map(child, range(1, 25))))
     land(desk, "2026-05.csv", build_eyfsp(*map(child, range(2, 26))))
     land(desk, "2026-06.csv", header)

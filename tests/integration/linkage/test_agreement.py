@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from privacy.keys import KeyRing
-from privacy.linkage.agreement import Agreement
+from privacy.linkage.agreement import RecordAgreement
 from privacy.linkage.cells import ALL_AGREE, CELLS, DIFFERS, JOINS, NAMES, NOT_LINKED, NUMBERED, SEVERAL, Differs
 from privacy.linkage.link import link
 from privacy.linkage.missed import estimate_missed
@@ -34,7 +34,7 @@ def linked(keys: KeyRing) -> Linked:
     """The rows of a population with child_id, and the facts of its child."""
 
     def found(frames: Frames) -> pd.DataFrame:
-        agreement = Agreement()
+        agreement = RecordAgreement()
         links = link(tokenise_frames(frames, keys), children=26_000, watchers=(agreement,)).links
         facts = agreement.count_children(links).to_pandas()
         assert facts.child_id.is_unique

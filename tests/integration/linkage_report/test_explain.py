@@ -17,7 +17,7 @@ from click.testing import Result
 from assets.home.paths import Home
 from assets.home.processing_log import Processing, read_entries
 from assets.linkage.inputs import list_councils, list_extract_paths
-from assets.linkage.row_numbers import Row, RowNumbers, explain
+from assets.linkage.row_numbers import NumberedRow, RowNumbers, explain
 from assets.linkage.tokens import open_readers
 from privacy.keys import KeyRing
 from privacy.linkage import model
@@ -83,7 +83,7 @@ def tokens(keys: KeyRing) -> dict[str, pa.Table]:
 def test_each_reason(
     tokens: dict[str, pa.Table], one: tuple[str, int], other: tuple[str, int], linked: bool, why: str
 ) -> None:
-    rows = (Row(source, "leeds", number) for source, number in (one, other))
+    rows = (NumberedRow(source, "leeds", number) for source, number in (one, other))
     found, _ = explain(tokens, *rows, lambda row: "/".join(map(str, row)), model.REFERENCE_RECORDS)
     assert (found["linked"], found["why"]) == (linked, why)
     pair = found["pair"]
@@ -111,7 +111,10 @@ def test_the_weight_is_the_linkages_own(frames: Frames, home: Home, keys: KeyRin
     pairs = pairs[(pairs.source_y == "hv_reviews") & ~pairs.child_id.isin(with_setting)].head(2)
     assert len(pairs)
     for pair in pairs.itertuples():
-        rows = (Row(pair.source_x, pair.council_x, pair.row_key_x), Row(pair.source_y, pair.council_y, pair.row_key_y))
+        rows = (
+            NumberedRow(pair.source_x, pair.council_x, pair.row_key_x),
+            NumberedRow(pair.source_y, pair.council_y, pair.row_key_y),
+        )
         found, _ = explain(open_readers(store, keys, paths), *rows, str, model.REFERENCE_RECORDS)
         assert found["linked"]
         assert found["decision"]["posterior"] == pytest.approx(pair.match_probability_y)

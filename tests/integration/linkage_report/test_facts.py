@@ -28,7 +28,7 @@ from privacy.keys import KeyRing
 from privacy.linkage import model
 from privacy.linkage.link import link
 from privacy.linkage.missed import TOO_MANY
-from privacy.linkage.report import Report
+from privacy.linkage.report import LinkageReport
 from privacy.normalise import load_name_bands
 from privacy.pseudonyms import TOKEN_COLUMNS
 from tests.support import report_pages
@@ -146,7 +146,7 @@ def test_rows_with_too_little_to_compare_and_upns_of_two_pupils(keys: KeyRing) -
     reviews.loc[:2, "forename"] = None
     bands = (load_name_bands("surname"), load_name_bands("given_name"))
     reviews.loc[3:4, ["surname", "forename"]] = [min(names, key=names.__getitem__) for names in bands]
-    report = Report()
+    report = LinkageReport()
     link(tokenise_frames(frames, keys), watchers=[report])
     found = {line["lacks"]: line for line in report.counted["unlinkable"] if line["source"] == "hv_reviews"}
     alone = found["surname, forename, date of birth, postcode"]

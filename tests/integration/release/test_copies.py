@@ -16,7 +16,7 @@ from assets.release.record import CohortRecord
 from assets.release.release import CohortRelease, Release
 from assets.release.requests_to_sign import build_measurement_request
 from ndl_export.facts.release_facts import InvalidVersion
-from pipelines.reports.doctor import State, examine
+from pipelines.reports.doctor import CheckStatus, examine
 from privacy.keys import KeyRing
 from privacy.release.approval import WaitsForApproval
 from tests.support.installation.backups import Safe
@@ -87,7 +87,7 @@ def test_an_old_backup_draws_nothing_again_until_a_person_signs_that(safe: Safe)
         measure(safe.home, safe.keys)
     assert charged(safe.home) == 0
     ledger = [each for each in examine(safe.home.root, safe.root, safe.keys) if each.what == "ledger"]
-    assert ledger[-1].state is State.LOOK
+    assert ledger[-1].state is CheckStatus.LOOK
     assert "would be drawn and paid for a second time" in ledger[-1].sentence
     assert approve(safe.home).exit_code == 0
     sheet = safe.home.get_decision_sheet_path(VERSION, "measurement").read_text(encoding="utf-8")
@@ -111,7 +111,9 @@ def test_records_that_are_older_than_a_bundle_in_the_release_directory(safe: Saf
     done = safe.restore("records", records, "--yes")
     message = f"knows nothing of release 2026.12.0, which is published at {safe.home.release / '2026.12.0'}"
     assert (done.exit_code, message in done.stdout) == (5, True), done.output
-    states = [each.sentence for each in examine(safe.home.root, safe.root, safe.keys) if each.state is State.MISSING]
+    states = [
+        each.sentence for each in examine(safe.home.root, safe.root, safe.keys) if each.state is CheckStatus.MISSING
+    ]
     assert [each for each in states if "2026.12.0 was charged for" in each and "does not know it" in each]
 
 

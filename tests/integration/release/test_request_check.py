@@ -21,7 +21,7 @@ from assets.release.requests.planning import find_release
 from assets.release.requests.request import TEMPLATE, Request, parse_request, read_request
 from ndl_export.bundle.checks import build_table_layouts
 from ndl_export.facts.noisy_counts import NoisyCounts, build_noisy_files
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.on_request import OnRequest, RequestedTable, RequestMeasurement
 from ndl_export.facts.release_facts import WITHDRAWN_FILE
 from ndl_export.tables.rows import Layout
 from ndl_export.tables.schema import ColumnRole, Flag, get_column_name
@@ -95,7 +95,9 @@ def answered(request: Request, plan: Plan, version: str) -> OnRequest:
         request.definition, request.family, request.cohorts, version, request.asked_by, "2026-11-27", request.purpose
     )
     counts = {names: np.zeros(plan.family.get_shape(names), dtype=np.int64) for names in plan.sigmas}
-    return OnRequest((table,), {Further(COHORT, request.family, version): NoisyCounts(plan.encode_json(), counts)})
+    return OnRequest(
+        (table,), {RequestMeasurement(COHORT, request.family, version): NoisyCounts(plan.encode_json(), counts)}
+    )
 
 
 @pytest.fixture(scope="module")

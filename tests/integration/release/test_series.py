@@ -195,6 +195,6 @@ def test_what_cannot_stand_beside_it_is_refused_before_a_charge(copy: Home, keys
     ):
         begin("202526", "2026.12.0", EARLIER)
     shutil.rmtree(copy.release / FIRST)
-    with pytest.raises(session.StoreError, match="keep earlier releases in the release directory"):
+    with pytest.raises(session.MeasurementStoreError, match="keep earlier releases in the release directory"):
         publish_bundle(CohortRelease(copy.get_cohort(COHORT), SECOND), keys)
     assert list_charges(copy) == paid

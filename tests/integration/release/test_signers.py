@@ -14,7 +14,7 @@ from assets.intake.ingest import Intake
 from pipelines.definitions import build_definitions
 from pipelines.reports.doctor import examine
 from privacy.keys import DEMONSTRATION_FILE, RESTRICTED, SIGNING_FILE, KeyRing
-from privacy.release.approval import Recorded, SignOffs
+from privacy.release.approval import RecordedSigners, SignOffs
 from sources.extract.landing import find
 from tests.support.extracts import COHORT, build_row, format_rows
 from tests.support.independent import write_extracts
@@ -46,7 +46,7 @@ def ingest(home: Home, keys: KeyRing, council: str = "leeds") -> None:
     Intake(landing, home, keys).ingest(find(landing, council, "eyfsp", COHORT))
 
 
-def recorded(home: Home) -> Recorded:
+def recorded(home: Home) -> RecordedSigners:
     return SignOffs(home.open_ledger()).recorded
 
 

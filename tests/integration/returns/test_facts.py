@@ -22,8 +22,8 @@ from privacy.returns.facts import (
     build_names_sql,
     drop_rows,
     find_facts,
-    note_waiting,
     prepare_marks,
+    record_overdue_reviews,
     select_left_out,
 )
 from privacy.services import SERVICES
@@ -388,7 +388,7 @@ def judge(
     with duckdb.connect() as con:
         con.register("sent", pa.table(columns))
         con.execute("CREATE TEMP TABLE records AS FROM sent")
-        note_waiting(con, {SCHOOL: rule}, ON)
+        record_overdue_reviews(con, {SCHOOL: rule}, ON)
         ((waiting,),) = con.execute("SELECT waiting FROM all_records").fetchall()
         assert select_left_out(con, "health").num_rows == 0
         return waiting, bool(select_left_out(con, "education").num_rows)

@@ -19,7 +19,7 @@ from assets.home.errors import Refused
 from assets.returns.make import Maker
 from assets.returns.row_history import forget_rows
 from pipelines.commands.console import Ending
-from pipelines.reports.doctor import State, examine
+from pipelines.reports.doctor import CheckStatus, examine
 from privacy.chained_log import LogBroken, append, read_entries
 from privacy.services import SERVICE_NAMES, SERVICES
 from tests.support.independent import write_extracts
@@ -291,7 +291,7 @@ def test_a_log_that_was_changed_or_replaced_is_noticed(
     shown = command(pipeline, "log")
     assert (shown.exit_code, said in shown.output) == (Ending.FAULT, True)
     found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
-    assert (found.state, said in found.sentence) == (State.MISSING, True)
+    assert (found.state, said in found.sentence) == (CheckStatus.MISSING, True)
 
 
 def test_logs_that_were_all_deleted_are_noticed(pipeline: Pipeline, linked_logs: dict[Path, bytes]) -> None:
@@ -304,7 +304,7 @@ def test_logs_that_were_all_deleted_are_noticed(pipeline: Pipeline, linked_logs:
     with pytest.raises(LogBroken, match=r"processing_log.jsonl: it does not know .*Restore the newest copies"):
         pipeline.make()
     found = {each.what: each for each in examine(pipeline.home.root)}["disclosure log"]
-    assert (found.state, "begun again" in found.sentence) == (State.MISSING, True)
+    assert (found.state, "begun again" in found.sentence) == (CheckStatus.MISSING, True)
     for path, content in linked_logs.items():
         path.write_bytes(content)
     with pytest.raises(LogBroken, match=r"disclosures.jsonl: it does not know leeds/\w+/202425, which is here"):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from assets.pseudonymise.tokens_file import MANIFEST_KEY, Manifest, iter_token_rows
+from assets.pseudonymise.tokens_file import MANIFEST_KEY, TokensManifest, iter_token_rows
 from privacy.keys import KeyRing
 from privacy.normalise import NORMALISER_VERSION
 from privacy.pseudonyms import PSEUDONYM_VERSION
@@ -108,7 +108,7 @@ def test_manifests_that_no_sound_pass_writes(tokens: Path, keys: KeyRing) -> Non
     texts += [(text, "Invalid JSON") for text in (b"{", b"[" * 100_000, b"\xff\xfe")]
     for text, message in texts:
         with pytest.raises(ValueError, match=message) as wrong:
-            Manifest.from_json(text)
+            TokensManifest.from_json(text)
         assert SECRET not in str(wrong.value)
 
 

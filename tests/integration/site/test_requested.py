@@ -73,7 +73,7 @@ def test_downloads_hold_the_figures_of_the_page_and_verify_compares_them(on_requ
     assert len(lines) == 3 * 36 * len(list_geographies(PILOT))
     facts = on_request.facts
     stated = facts.councils, facts.cohorts, facts.missing, facts.on_request.tables
-    made = pages.build_site_downloads(layouts.Release(on_request.tables, *stated))
+    made = pages.build_site_downloads(layouts.ReleasedFigures(on_request.tables, *stated))
     assert made[file.name] == file.read_bytes()
     assert verify(on_request.site.parent).faults == ()
 

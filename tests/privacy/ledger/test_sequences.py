@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from ndl_export.facts.bundle_reader import UnreadableAnchor
 from privacy.release import session
 from privacy.release.ledger import Ledger, LedgerError
-from privacy.release.session import StoreError
+from privacy.release.session import MeasurementStoreError
 from tests.support.daily import limit_examples
 from tests.support.release.anchored import CAP, COHORT, FAMILY, Books
 
@@ -67,7 +67,7 @@ class Sequences(RuleBasedStateMachine):
 
     def attempt(self, act) -> None:
         """Run `act`; any refusal must come from the ledger, the store or an anchor."""
-        with suppress(LedgerError, StoreError, UnreadableAnchor):
+        with suppress(LedgerError, MeasurementStoreError, UnreadableAnchor):
             act()
 
     @rule(home=HOMES, version=VERSIONS)

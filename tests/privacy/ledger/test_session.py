@@ -27,7 +27,7 @@ from privacy.release.ledger import (
     StatedCharge,
 )
 from privacy.release.mechanism import OPENDP, OpenDPNoise, compute_charge, measure
-from privacy.release.session import StoredMeasurement, StoreError, settle
+from privacy.release.session import MeasurementStoreError, StoredMeasurement, settle
 from tests.support.release.doubles import ForbiddenNoise, NoNoise
 from tests.support.release.examples import make_small_plan, measure_small
 from tests.support.waiting import run_processes
@@ -164,10 +164,10 @@ def test_a_stored_file_that_is_not_the_committed_one_is_refused(home):
     ask(home)
     path = session.build_measurement_path(home / "restricted", *CHARGE)
     path.write_bytes(path.read_bytes().replace(b'"cohort":"202425"', b'"cohort":"202426"'))
-    with pytest.raises(StoreError, match="not the file that the ledger recorded"):
+    with pytest.raises(MeasurementStoreError, match="not the file that the ledger recorded"):
         ask(home, ForbiddenNoise())
     path.unlink()
-    with pytest.raises(StoreError, match="not in the store"):
+    with pytest.raises(MeasurementStoreError, match="not in the store"):
         ask(home, ForbiddenNoise())
 
 
@@ -213,7 +213,7 @@ def test_what_lies_in_its_place_is_committed_to_a_ledger_of_before_its_commit(ho
 def test_two_homes_with_one_ledger_share_its_cap_and_draw_a_release_once(home):
     """Like workers that share a database, or an attacker who points a copy at the first home's ledger."""
     ask(home)
-    with pytest.raises(StoreError, match="not in the store"):
+    with pytest.raises(MeasurementStoreError, match="not in the store"):
         ask(home, ForbiddenNoise(), store_dir="second")
     ask(home, store_dir="second", release="2026.11.1")
     ask(home, release="2026.11.2")
@@ -343,22 +343,22 @@ def test_a_file_that_does_not_agree_is_refused(written, change, message):
     change(body)
     rewritten = {"measurement": body, "sha256": compute_sha256(encode_canonical_json(body))}
     path.write_bytes(encode_canonical_json(rewritten))
-    with pytest.raises(StoreError, match=message):
+    with pytest.raises(MeasurementStoreError, match=message):
         session.read_measurement(root, *CHARGE, plan=make_small_plan())
 
 
 def test_an_altered_or_missing_file_is_refused(written):
     root, _, _ = written
     path = session.build_measurement_path(root, *CHARGE)
-    with pytest.raises(StoreError, match="ledger recorded"):
+    with pytest.raises(MeasurementStoreError, match="ledger recorded"):
         session.read_measurement(root, *CHARGE, plan=make_small_plan(), sha256="0" * 64)
     altered = path.read_bytes().replace(b'"input_mac":"a', b'"input_mac":"c')
     for content, message in ((altered, "was altered"), (b"[", "not a measurement file")):
         path.write_bytes(content)
-        with pytest.raises(StoreError, match=message):
+        with pytest.raises(MeasurementStoreError, match=message):
             session.read_measurement(root, *CHARGE, plan=make_small_plan())
     path.unlink()
-    with pytest.raises(StoreError, match="not in the store"):
+    with pytest.raises(MeasurementStoreError, match="not in the store"):
         session.read_measurement(root, *CHARGE, plan=make_small_plan())
 
 

@@ -14,7 +14,7 @@ from privacy.estimation.intervals import compute_count_half_widths, compute_publ
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import OpenDPNoise, compute_charge, measure
 from privacy.release.policy import load_policy
-from privacy.release.workload import Cube, Family, Selector
+from privacy.release.workload import Cube, MeasuredFamily, Selector
 from sources.reference.places import PILOT
 from tests.support.release.accuracy import (
     CHARACTERISTICS,
@@ -40,7 +40,7 @@ def pilot():
     return plan, count_cells(draw_child_table(sorted(PILOT), 1), plan)
 
 
-def rate_cubes(family: Family, characteristic: str) -> tuple[Cube, Cube]:
+def rate_cubes(family: MeasuredFamily, characteristic: str) -> tuple[Cube, Cube]:
     axes = {name: Selector.for_each(family.get_attribute(name)) for name in ("council", characteristic)}
     return Cube(axes, {"gld": Selector.for_categories(family.get_attribute("gld"), "Yes")}), Cube(axes)
 

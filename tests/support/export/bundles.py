@@ -150,7 +150,7 @@ def charge(ledger: Path, version: str) -> dict[str, str]:
     return paid
 
 
-def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Published:
+def publish(release_dir: Path, version: str, url: str, **more: Any) -> upload.Upload:
     """Publish as the command does from the home of the release directory."""
     return upload.publish(release_dir, version, url, known=partial(check_known, Home(release_dir.parent)), **more)
 

@@ -15,7 +15,7 @@ import yaml
 
 from ndl_export.facts.directory_files import AskedTable, Budget, Status
 from ndl_export.facts.noisy_counts import NoisyCounts
-from ndl_export.facts.on_request import Further, OnRequest, RequestedTable
+from ndl_export.facts.on_request import OnRequest, RequestedTable, RequestMeasurement
 from ndl_export.facts.release_facts import ReleaseFacts
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.definition import read_definition
@@ -74,7 +74,7 @@ def build_facts_with(
     rows have noisy counts of every cohort.
     """
     measured = {
-        Further(cohort, each.family, SUPPLEMENT): _draw(each)
+        RequestMeasurement(cohort, each.family, SUPPLEMENT): _draw(each)
         for each in requests
         if each.definition.geography == "councils"
         for cohort in each.cohorts

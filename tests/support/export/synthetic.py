@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ndl_export.facts.synthetic import Agreement, HeldOut, Published, SyntheticChildren
+from ndl_export.facts.synthetic import ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
 
 NOTICE = "Synthetic data: no figure is about a real child."
@@ -26,13 +26,15 @@ def make_synthetic_children(bundle: Path, seed: int = 7) -> SyntheticChildren:
         left_out=("linkage_agreement",),
         not_fitted=(("council", "gld"),),
         contradictions=0,
-        agreements=(Agreement("gld_headline", "gld_children_percent", "Title", "Label", 411, 407, 0.21, 1.04, 1.17),),
+        agreements=(
+            IntervalAgreement("gld_headline", "gld_children_percent", "Title", "Label", 411, 407, 0.21, 1.04, 1.17),
+        ),
         held_out=(HeldOut(("council", "sex", "gld"), 27, 0.62, 3.13, 0.64),),
         goals=(
-            Published(
+            ComparedFigure(
                 "Average number of early learning goals at the expected level", "", 13.74, 13.71, 13.78, 13.75, 1
             ),
-            Published("Children at the expected level in 17 goals", "%", 62.9, 62.5, 63.3, 41.2, 1),
+            ComparedFigure("Children at the expected level in 17 goals", "%", 62.9, 62.5, 63.3, 41.2, 1),
         ),
         changed=31,
         outside=("gld_headline, gld_children_percent, E06000006, Eligible, Female",),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from assets.release.planning import _draw_shares, _list_ranges, plan_family
 from ndl_export.tables import pupil
-from ndl_export.tables.model import Attribute
+from ndl_export.tables.model import TableAttribute
 from privacy.estimation.covariance import Covariances
 from privacy.estimation.estimates import Estimates
 from privacy.estimation.intervals import NoisyRates, model_rates
@@ -81,7 +81,7 @@ def draw_child_table(councils: Sequence[str], seed: int, truth: Truth = ADDITIVE
     return pa.table({"child_id": pa.array(range(rows), pa.int64()), **columns})
 
 
-def _compute_shares(attribute: Attribute, council: str) -> list[float]:
+def _compute_shares(attribute: TableAttribute, council: str) -> list[float]:
     """Return the shares of an attribute's categories in a council.
 
     Most linked records agree completely, as in reality: with equal cells, no link could be trusted.
@@ -103,7 +103,7 @@ def _share_differences(cells: Sequence[object]) -> list[float]:
     return [float(each) for each in 0.168 * weights / weights.sum()]
 
 
-def get_public_shares(attribute: Attribute, council: str) -> dict[str, float]:
+def get_public_shares(attribute: TableAttribute, council: str) -> dict[str, float]:
     return dict(
         zip(
             attribute.categories,

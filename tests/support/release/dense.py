@@ -7,10 +7,10 @@ from scipy.linalg import null_space
 
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan
-from privacy.release.workload import Family, Figures, list_terms
+from privacy.release.workload import Figures, MeasuredFamily, list_terms
 
 
-def build_sums(family: Family, named: dict[str, np.ndarray]) -> np.ndarray:
+def build_sums(family: MeasuredFamily, named: dict[str, np.ndarray]) -> np.ndarray:
     """Return the matrix that applies these rows of weights, by attribute, to the full table and sums over the rest."""
     matrix = np.ones((1, 1))
     for name in family.columns:
@@ -18,7 +18,7 @@ def build_sums(family: Family, named: dict[str, np.ndarray]) -> np.ndarray:
     return matrix
 
 
-def build_cells(family: Family, attributes: tuple[str, ...]) -> np.ndarray:
+def build_cells(family: MeasuredFamily, attributes: tuple[str, ...]) -> np.ndarray:
     """Return the 0-1 matrix with a row for each cell of a marginal; a region's cells add up its councils."""
     named = {name: np.eye(family.get_attribute(name).size) for name in attributes if name in family.columns}
     nesting = family.nesting

@@ -13,7 +13,7 @@ from privacy.estimation.intervals import Moments, PublishedFigures, compute_publ
 from privacy.release import mechanism, policy, session
 from privacy.release.ledger import Ledger
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Attribute, Batch, Family, Figures, Identity, Marginal, Term
+from privacy.release.workload import Attribute, Batch, Figures, Identity, Marginal, MeasuredFamily, Term
 from sources.reference.places import PILOT
 
 
@@ -31,9 +31,9 @@ def build_identity(over: tuple[str, ...], left: Mapping[str, Any], right: Mappin
     return Identity(Batch(over, (Term(left),)), Batch(over, (Term(right),)), "the same fact")
 
 
-def build_small_family() -> Family:
+def build_small_family() -> MeasuredFamily:
     """Return a family of GLD by FSM and by review in four councils, with two attributes that record the same fact."""
-    return Family(
+    return MeasuredFamily(
         name="small",
         unit="child",
         attributes=build_attributes(council=4, fsm=3, gld=2, asq=3, dots=4),
@@ -67,7 +67,7 @@ def measure_small(ledger: Ledger, restricted: Path, **changes: Any) -> mechanism
     return session.measure_once(ledger, restricted, **usual | {"published": tuple} | changes)
 
 
-def build_pilot_family(councils: int = len(PILOT)) -> Family:
+def build_pilot_family(councils: int = len(PILOT)) -> MeasuredFamily:
     """Return the family that the pupil tables are measured as, for this many councils."""
     family = plan_family("pupil", PILOT, policy.load_policy()).family
     return replace(family, attributes=(build_attribute("council", councils), *family.attributes[1:]))

@@ -14,7 +14,9 @@ PAGE = (PROJECT / "docs" / "privacy-derivation.md").read_text(encoding="utf-8")
 EXAMPLE = PAGE[PAGE.index("## 7. By hand") : PAGE.index("## References")]
 COUNCIL, LEVEL = workload.Attribute("council", ("a", "b")), workload.Attribute("level", ("yes", "no"))
 BOTH, ONE = ("council", "level"), ("council",)
-FAMILY = workload.Family("example", "child", (COUNCIL, LEVEL), (workload.Marginal(BOTH), workload.Marginal(ONE)))
+FAMILY = workload.MeasuredFamily(
+    "example", "child", (COUNCIL, LEVEL), (workload.Marginal(BOTH), workload.Marginal(ONE))
+)
 YES = {"level": workload.Selector.for_categories(LEVEL, "yes")}
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from assets.intake import context, quality
-from assets.pseudonymise.stream_extract import Untokenised
+from assets.pseudonymise.stream_extract import PayloadOnly
 from sources.contracts import CONTRACTS
 
 LARGE = context.BYTES_TOGETHER
@@ -16,7 +16,7 @@ FOUND: tuple[quality.Finding, ...] = ()
 
 def small(name: str) -> context.Steps[str]:
     try:
-        rows = yield Untokenised(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
+        rows = yield PayloadOnly(CONTRACTS["eyfsp"], "", pa.table({"name": [name]}))
     except ValueError:
         return f"{name} failed"
     yield judged(name)
@@ -46,9 +46,9 @@ class Shared:
 
     @property
     def answers(self) -> dict[type, context.Answer]:
-        return {Untokenised: self.tokenise_all}
+        return {PayloadOnly: self.tokenise_all}
 
-    def tokenise_all(self, wanted: Sequence[Untokenised]) -> list[pa.Table]:
+    def tokenise_all(self, wanted: Sequence[PayloadOnly]) -> list[pa.Table]:
         self.tokenised.append(len(wanted))
         if any("bad" in entry.rows["name"].to_pylist() for entry in wanted):
             raise ValueError

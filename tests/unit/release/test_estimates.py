@@ -17,10 +17,10 @@ from privacy.release.workload import (
     Attribute,
     Batch,
     Cube,
-    Family,
     Identity,
     LinearCombination,
     Marginal,
+    MeasuredFamily,
     Nesting,
     Selector,
     Term,
@@ -33,7 +33,7 @@ from tests.support.release.doubles import NoNoise
 
 
 @st.composite
-def families(draw) -> Family:
+def families(draw) -> MeasuredFamily:
     """Two attributes to run over, two or three to weigh, random marginals and random identities, some redundant."""
     over = [examples.build_attribute(name, draw(st.integers(2, 3))) for name in ("a", "b")]
     weighed = [
@@ -50,7 +50,7 @@ def families(draw) -> Family:
     identities = draw(st.lists(identities_between(weighed), max_size=3))
     if identities:
         identities += draw(st.sampled_from([[], [identities[0]], [_scaled(identities[0])]]))
-    return Family("f", "u", tuple(attributes), tuple(marginals), tuple(identities))
+    return MeasuredFamily("f", "u", tuple(attributes), tuple(marginals), tuple(identities))
 
 
 @st.composite
@@ -76,7 +76,7 @@ def _scaled(identity: Identity) -> Identity:
 
 
 @st.composite
-def cubes(draw, family: Family, lengths: tuple[int, ...]) -> Cube:
+def cubes(draw, family: MeasuredFamily, lengths: tuple[int, ...]) -> Cube:
     """A cube of the given shape within one marginal, with one restriction where there is room."""
     wide = [m for m in family.marginals if len(m.attributes) >= len(lengths)]
     names = list(draw(st.permutations(draw(st.sampled_from(wide)).attributes)))
@@ -86,7 +86,7 @@ def cubes(draw, family: Family, lengths: tuple[int, ...]) -> Cube:
 
 
 @st.composite
-def selectors_on(draw, family: Family, name: str, length: int) -> Selector:
+def selectors_on(draw, family: MeasuredFamily, name: str, length: int) -> Selector:
     a = family.get_attribute(name)
     row = st.one_of(
         st.just((1.0,) * a.size),
@@ -213,7 +213,7 @@ def test_a_council_that_has_sent_nothing_is_left_out_of_all() -> None:
 
 def test_what_is_of_another_table_or_plan_and_a_table_without_categories_are_refused() -> None:
     base = examples.make_small_plan()
-    smaller = Family("small", "child", base.family.attributes[:2], (Marginal(("council", "fsm")),))
+    smaller = MeasuredFamily("small", "child", base.family.attributes[:2], (Marginal(("council", "fsm")),))
     with pytest.raises(ValueError, match="not of one child table"):
         combine_plans(base, [make_plan(smaller, 0.1, delta=1e-6)])
     later = further(("fsm", "asq"))
@@ -246,14 +246,14 @@ def test_estimates_without_an_empty_category_are_those_of_the_smaller_table() ->
 # --- Councils in regions
 
 
-def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> Family:
+def nested_family(groups: list[int], identities: bool = True, share: float = 0.15) -> MeasuredFamily:
     """Councils in regions of these sizes, two recorded facts of which one is the other's sum."""
     council, region = examples.build_attribute("council", sum(groups)), examples.build_attribute("region", len(groups))
     starts = np.cumsum([0, *groups])
     members = {r: council.categories[starts[i] : starts[i + 1]] for i, r in enumerate(region.categories)}
     same = examples.build_identity(("council", "gld"), {"asq": ("asq 2",)}, {"dots": ("dots 0", "dots 1")})
     tables = (("gld", "asq"), ("gld", "dots"), ("fsm", "gld"))
-    return Family(
+    return MeasuredFamily(
         "nested",
         "one child",
         (council, region, *examples.build_attributes(gld=2, asq=3, dots=4, fsm=2)),
@@ -266,7 +266,7 @@ def nested_family(groups: list[int], identities: bool = True, share: float = 0.1
     )
 
 
-def places(family: Family) -> Selector:
+def places(family: MeasuredFamily) -> Selector:
     """Each council, each region, two councils of different regions, and all."""
     council = family.get_attribute("council")
     groups = dict(family.nesting.members)
@@ -384,13 +384,15 @@ def test_councils_known_to_be_empty_leave_their_region_and_an_empty_region_goes(
 def test_a_nesting_that_does_not_fit_is_refused(members, message):
     family = nested_family([2, 1])
     with pytest.raises(WorkloadError, match=message):
-        Family("f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15))
+        MeasuredFamily(
+            "f", "u", family.attributes, family.marginals, nesting=Nesting("council", "region", members, share=0.15)
+        )
 
 
 def test_a_table_of_neither_level_and_a_plan_that_lacks_one_are_refused():
     family = nested_family([2, 1])
     with pytest.raises(WorkloadError, match="must hold either 'council' or 'region'"):
-        Family("f", "u", family.attributes, (*family.marginals, Marginal(("fsm",))), nesting=family.nesting)
+        MeasuredFamily("f", "u", family.attributes, (*family.marginals, Marginal(("fsm",))), nesting=family.nesting)
     plan = make_plan(family, 0.1, delta=1e-6)
     kept = {names: sigma for names, sigma in plan.sigmas.items() if "council" not in names}
     with pytest.raises(PlanError, match="do not determine"):

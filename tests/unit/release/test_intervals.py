@@ -14,7 +14,7 @@ from privacy.estimation.estimates import Estimates
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import make_plan
 from privacy.release.policy import Reliability
-from privacy.release.workload import Cube, Family, LinearCombination, Marginal, Selector
+from privacy.release.workload import Cube, LinearCombination, Marginal, MeasuredFamily, Selector
 from tests.support.daily import limit_examples
 from tests.support.release.examples import build_attributes, compute_published_rates
 
@@ -41,7 +41,7 @@ def rate(**moments):
 @pytest.fixture(scope="module")
 def coverage():
     """Shares of intervals that hold the truth, by kind of figure, over repeated releases of many independent places."""
-    family = Family(
+    family = MeasuredFamily(
         "f",
         "u",
         build_attributes(place=MANY_PLACES, fsm=3, gld=2),

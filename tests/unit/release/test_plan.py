@@ -13,7 +13,7 @@ from privacy.release.canonical import encode_canonical_json
 from privacy.release.components import Lattice
 from privacy.release.mechanism import combine_plans
 from privacy.release.plan import GAP, LEAST, Plan, PlanError, allocate, make_plan
-from privacy.release.workload import Attribute, Batch, Family, Identity, Marginal, Selector, Term, WorkloadError
+from privacy.release.workload import Attribute, Batch, Identity, Marginal, MeasuredFamily, Selector, Term, WorkloadError
 from tests.support.daily import limit_examples
 from tests.support.release.dense import build_cells
 from tests.support.release.examples import build_attribute, build_pilot_family, build_small_family, make_small_plan
@@ -27,7 +27,7 @@ def objective(lattice: Lattice, precisions: np.ndarray) -> float:
 def test_a_table_and_its_total_follow_the_closed_form(size, table_weight, total_weight):
     """With a = s of the table and t = s of the total, minimise w (n-1)/a + (w/n + v) / (t + a/n), a + t = B."""
     marginals = (Marginal(("a",), table_weight), Marginal((), total_weight))
-    lattice = Lattice.build(Family("f", "u", (build_attribute("a", size),), marginals))
+    lattice = Lattice.build(MeasuredFamily("f", "u", (build_attribute("a", size),), marginals))
     budget = 1.7
     found = allocate(lattice.information, lattice.compute_component_weights(), budget)
     ratio = math.sqrt((table_weight / size + total_weight) / (table_weight * size))
@@ -76,8 +76,12 @@ def test_a_real_plan_is_quick_spends_its_budget_and_stays_optimal_when_rounded(c
 def test_a_further_plan_is_the_best_by_dense_least_squares():
     """Of what it may measure, for the tables that it is for, with what is known as rows of the same regression."""
     attributes = (build_attribute("a", 3), build_attribute("b", 4), build_attribute("c", 2))
-    base = make_plan(Family("f", "u", attributes, (Marginal(("a", "b")), Marginal(("b", "c")))), 0.1, delta=1e-6)
-    family = Family("f", "u", attributes, (Marginal(("a", "c"), 2.0), Marginal(("a", "b"), 0.3), Marginal(("b",), 9.0)))
+    base = make_plan(
+        MeasuredFamily("f", "u", attributes, (Marginal(("a", "b")), Marginal(("b", "c")))), 0.1, delta=1e-6
+    )
+    family = MeasuredFamily(
+        "f", "u", attributes, (Marginal(("a", "c"), 2.0), Marginal(("a", "b"), 0.3), Marginal(("b",), 9.0))
+    )
     further = make_plan(family, 0.05, delta=1e-6, known=[base])
     names = further.lattice.subsets
     known = [build_cells(family, subset) / sigma for subset, sigma in base.sigmas.items()]
@@ -101,7 +105,9 @@ def test_a_further_plan_is_the_best_by_dense_least_squares():
 
 def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
     """All that it says of the subsets that are asked for: precision falls by the cells that are added up."""
-    lattice = Lattice.build(Family("f", "u", (build_attribute("a", 3), build_attribute("b", 4)), (Marginal(("a",)),)))
+    lattice = Lattice.build(
+        MeasuredFamily("f", "u", (build_attribute("a", 3), build_attribute("b", 4)), (Marginal(("a",)),))
+    )
     assert lattice.subsets == ((), ("a",))
     assert lattice.compute_precisions([(("a", "b"), 2.0), (("b",), 1.0)]) == pytest.approx(
         [0.25 / 12 + 1 / 4, 0.25 / 4]
@@ -110,7 +116,7 @@ def test_what_is_known_of_sets_outside_the_tables_asked_for_counts():
 
 def test_a_further_plan_determines_its_tables_by_itself():
     """Even where what is known leaves nothing to gain by some of them."""
-    family = Family(
+    family = MeasuredFamily(
         "f", "u", (build_attribute("a", 3), build_attribute("b", 4)), (Marginal(("a", "b")), Marginal((), 1e6))
     )
     known = Plan(family, 10.0, 1e-6, {("a", "b"): 0.3})
@@ -128,7 +134,7 @@ def test_knowing_what_was_measured_is_never_worse_than_ignoring_it(data):
     tables = st.lists(st.sets(st.sampled_from(names), max_size=3).map(sorted).map(tuple), min_size=1, unique=True)
     weights, budgets = st.sampled_from([0.01, 1.0, 1.0, 30.0]), st.sampled_from([1e-5, 0.01, 0.2])
     base, asked = (
-        Family("f", "u", attributes, tuple(Marginal(table, data.draw(weights)) for table in data.draw(tables)))
+        MeasuredFamily("f", "u", attributes, tuple(Marginal(table, data.draw(weights)) for table in data.draw(tables)))
         for _ in range(2)
     )
     known = make_plan(base, data.draw(budgets), delta=1e-6)
@@ -172,7 +178,7 @@ def test_a_document_that_is_not_the_plan_it_says_is_refused(change, message):
         Plan.from_json(encode_canonical_json(change(document)))
 
 
-def _ordered(family: Family) -> list[Marginal]:
+def _ordered(family: MeasuredFamily) -> list[Marginal]:
     return [Marginal(family.sort_names(m.attributes), m.weight) for m in family.marginals]
 
 
@@ -181,8 +187,8 @@ GLD = Attribute("gld", ("no", "yes"))
 FSM = Attribute("fsm", ("no", "yes", "unknown"))
 
 
-def family(*marginals: tuple[str, ...], identities: tuple[Identity, ...] = ()) -> Family:
-    return Family("f", "one child", (SEX, GLD, FSM), tuple(Marginal(m) for m in marginals), identities)
+def family(*marginals: tuple[str, ...], identities: tuple[Identity, ...] = ()) -> MeasuredFamily:
+    return MeasuredFamily("f", "one child", (SEX, GLD, FSM), tuple(Marginal(m) for m in marginals), identities)
 
 
 def same(over: tuple[str, ...], left: dict, right: dict) -> Identity:

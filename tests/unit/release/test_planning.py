@@ -145,7 +145,7 @@ def test_every_category_of_a_stated_attribute_is_stated_once_with_a_source_and_a
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES.values(), ids=ATTRIBUTES)
-def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: model.Attribute) -> None:
+def test_the_middle_is_inside_its_range_and_everybody_is_somewhere(attribute: model.TableAttribute) -> None:
     for council in PILOT:
         found = get_plausible_shares(attribute.name, attribute.label, attribute.categories, get_place(council))
         assert sum(get_public_shares(attribute, council).values()) == pytest.approx(1)

@@ -12,7 +12,7 @@ from privacy.estimation.estimates import Estimates, build_estimates
 from privacy.release.child_table import count_cells
 from privacy.release.mechanism import Measurement
 from privacy.release.plan import Plan, make_plan
-from privacy.release.workload import Array, Attribute, Cube, Family, Figures, Marginal, Selector
+from privacy.release.workload import Array, Attribute, Cube, Figures, Marginal, MeasuredFamily, Selector
 from privacy.synthetic import bands, model, repair
 from tests.support.areas import describe_missing
 from tests.support.release.dense import draw_noisy
@@ -32,17 +32,19 @@ def small(rows: int = 3000) -> tuple[Plan, Measurement]:
 
 def asked(
     plan: Plan, measurement: Measurement, left_out: Collection[str] = (), all_of: model.AllOf = NOTHING
-) -> list[model.Problem]:
+) -> list[model.SynthesisProblem]:
     """Where figures are published as they are estimated."""
     return list(model.iter_problems(plan, measurement, build_estimates(plan, measurement), "council", left_out, all_of))
 
 
-def of_parts() -> model.Problem:
+def of_parts() -> model.SynthesisProblem:
     """Two attributes that follow from four others, each measured by itself, of 1,000 rows."""
     domains = {"whole": ("yes", "no"), "number": ("few", "most", "all")}
     domains |= dict.fromkeys(PARTS.parts, ("holds", "fails"))
     attributes = tuple(Attribute(name, categories) for name, categories in domains.items())
-    plan = make_plan(Family("parts", "row", attributes, tuple(Marginal((name,)) for name in domains)), 0.1, delta=1e-6)
+    plan = make_plan(
+        MeasuredFamily("parts", "row", attributes, tuple(Marginal((name,)) for name in domains)), 0.1, delta=1e-6
+    )
     counts = {"whole": [400, 600], "number": [300, 350, 350]}
     counts |= {name: [700 - 50 * n, 300 + 50 * n] for n, name in enumerate(PARTS.parts)}
     drawn = {names: np.array(counts[names[0]] if names else 1000) for names in plan.sigmas}
@@ -160,7 +162,7 @@ def library() -> None:
     pytest.importorskip("mbi", reason=describe_missing("synthetic"))
 
 
-def counted(problem: model.Problem, rows: model.Codes, names: tuple[str, ...]) -> np.ndarray:
+def counted(problem: model.SynthesisProblem, rows: model.Codes, names: tuple[str, ...]) -> np.ndarray:
     shape = tuple(problem.get_attribute(name).size for name in names)
     return np.bincount(np.ravel_multi_index([rows[n] for n in names], shape), minlength=np.prod(shape)).reshape(shape)
 
@@ -219,7 +221,7 @@ FAMILY = build_small_family()
 
 
 @pytest.fixture(scope="module")
-def problem() -> model.Problem:
+def problem() -> model.SynthesisProblem:
     plan = make_small_plan()
     measurement = draw_noisy(plan, 5)
     (found,) = model.iter_problems(plan, measurement, build_estimates(plan, measurement), "council", (), NOTHING)
@@ -252,16 +254,18 @@ def outside(rows: model.Codes, asked: list[repair.Rates]) -> int:
     return sum(int(((rate < each.lower) | (rate > each.upper)).sum()) for rate, each in found)
 
 
-def movable(problem: model.Problem) -> list[tuple[str, ...]]:
+def movable(problem: model.SynthesisProblem) -> list[tuple[str, ...]]:
     return [names for names in repair.find_tied_sets([problem]) if "council" not in names]
 
 
-def test_attributes_that_exclude_each_other_are_tied(problem: model.Problem) -> None:
+def test_attributes_that_exclude_each_other_are_tied(problem: model.SynthesisProblem) -> None:
     assert sorted(repair.find_tied_sets([problem])) == [("asq", "dots"), ("council",), ("fsm",), ("gld",)]
     assert repair.find_tied_sets([of_parts()]) == [("four", "number", "one", "three", "two", "whole")]
 
 
-def test_every_rate_is_brought_into_its_interval_by_few_changes_which_the_seed_decides(problem: model.Problem) -> None:
+def test_every_rate_is_brought_into_its_interval_by_few_changes_which_the_seed_decides(
+    problem: model.SynthesisProblem,
+) -> None:
     rows = some_rows()
     before = outside(rows, wanted())
     done, count = repair.repair_rows(FAMILY, rows, wanted(), movable(problem), 1)
@@ -276,7 +280,7 @@ def test_every_rate_is_brought_into_its_interval_by_few_changes_which_the_seed_d
     assert all((done[name] == again[name]).all() for name in rows)
 
 
-def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: model.Problem) -> None:
+def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: model.SynthesisProblem) -> None:
     """Who has no review is as many by the one attribute as by the other."""
     other = {"dots": Selector.for_categories(FAMILY.get_attribute("dots"), "dots 2", "dots 3")}
     asked = [*wanted(), rates(other, 0.6, 0.001)]
@@ -286,7 +290,7 @@ def test_what_cannot_be_reached_stays_outside_and_the_rest_is_reached(problem: m
 
 
 @pytest.mark.parametrize("change", ["wider", "no interval", "nobody"])
-def test_where_nothing_is_asked_nothing_is_changed(problem: model.Problem, change: str) -> None:
+def test_where_nothing_is_asked_nothing_is_changed(problem: model.SynthesisProblem, change: str) -> None:
     rows, asked = some_rows(), wanted()
     match change:
         case "wider":
@@ -310,7 +314,7 @@ NUMBERS = {
 }
 ALL_GOALS = model.AllOf(GOALS, "yes", (model.Whole("gld", "yes", 12), model.Whole("band", "17", 17)))
 BANDS = bands.Bands("band", NUMBERS, ("council",), ("council", "sex"))
-SCHOOL = Family(
+SCHOOL = MeasuredFamily(
     "school",
     "child",
     (
