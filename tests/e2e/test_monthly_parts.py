@@ -19,7 +19,7 @@ from assets.keeping.retention import shred_taken
 from assets.linkage.arrivals import note_landing
 from assets.linkage.inputs import Extract, LinkageRecord, read_complete_record
 from assets.linkage.link import derive_confidential_tables, link_cohort
-from assets.release import sign_off
+from assets.release import requests_to_sign
 from ndl_export.analyst_db.build import DATABASE_FILE, build_database
 from ndl_export.tables import FAMILIES
 from privacy.keys import KeyRing
@@ -112,7 +112,7 @@ def published(landing: Path, home: Home, keys: KeyRing) -> dict[str, object]:
     outcomes = take_all(landing, home, keys)
     assert all(isinstance(each, deliveries.ExtractQuality) for each in outcomes), outcomes
     note_landing(home, landing)
-    with hold_still(), patch.object(sign_off, "read_complete_record", _of_unnamed_files):
+    with hold_still(), patch.object(requests_to_sign, "read_complete_record", _of_unnamed_files):
         make_release(home, keys, list_councils(landing))
     build_database(home.release)
     files = (path for path in home.release.rglob("*") if path.is_file())
