@@ -4,7 +4,7 @@ The children of the project's own generator, for the pilot and for all England, 
 under the policy. Synthetic children are then made from the noisy counts, each in its own process. The generator's
 children are known, so the rows can be compared with them in ways that no release publishes: how the goals go together,
 and rates of groups that were not measured together. The pilot's result, with its date, is written to
-`ndl_export/bundle/synthetic_benchmark.yaml`, which the quality page of synthetic children prints.
+`ndl_export/synthetic/benchmark.yaml`, which the quality page of synthetic children prints.
 
 Attributes that come from linkage are drawn again for each child, from a synthetic child of the same council and
 outcome.
@@ -17,7 +17,6 @@ import textwrap
 import time
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,10 @@ import yaml
 from numpy.typing import NDArray
 
 from assets.release.planning import plan_family
-from assets.release.synthetic_children import synthesise_cohort
 from assets.release.tabulate import MeasuredRelease
-from ndl_export.bundle import synthetic
-from ndl_export.facts.synthetic import SyntheticChildren
+from assets.synthetic_children.make import synthesise_cohort
+from ndl_export.synthetic.children import SyntheticChildren
+from ndl_export.synthetic.folder import BENCHMARK
 from ndl_export.tables import pupil
 from ndl_export.tables.model import IMD, UNKNOWN
 from privacy.doors import clock
@@ -51,7 +50,6 @@ from tests.support.release.accuracy import CHARACTERISTICS, LARGE, draw_child_ta
 WHERE = {"pilot": sorted(PILOT), "england": sorted(load_places())}
 COHORT, SEED = "202425", 1
 _UNSEARCHABLE = pupil.format_dots_category(pupil.UNSEARCHABLE, "None")
-BENCHMARK = Path(synthetic.__file__).with_name("synthetic_benchmark.yaml")
 _ABOUT = """# How far synthetic children were from children of whom all is known: the pilot's result of
 # `python -m bench.synthetic`, which writes this file. The quality page of synthetic children prints it.
 

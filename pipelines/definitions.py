@@ -27,9 +27,10 @@ from assets.home.paths import Home
 from assets.intake.assets import EXTRACTS, landed_extracts, postcode_directory, pseudonymised_extracts
 from assets.keeping.withdrawing import open_home
 from assets.linkage.assets import confidential_tables, links
-from assets.release.assets import WAITS, analyst_database, bundle, measurements, synthetic_children
+from assets.release.assets import WAITS, analyst_database, bundle, measurements
 from assets.release.fix_release import ReleaseOptions
 from assets.returns.assets import returns
+from assets.synthetic_children.assets import synthetic_children
 from pipelines.commands.console import Ending, RunStopped, find_ending_by_name
 from pipelines.dagster import jobs
 from pipelines.dagster.instance import OF_LOCATION, open_working_instance, place_in_history

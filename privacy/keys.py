@@ -230,6 +230,20 @@ class KeyRing:
         raise TypeError("a key ring cannot be pickled: load it where it is used")
 
 
+def derive_sender_key(keys: KeyRing, source: str, council: str) -> bytes:
+    """Return the key of a sender's file MACs, which a return passes to its recipient.
+
+    Only the sender and the pipeline know it. The pipeline keeps no plain hash of an extract, because a guess at its
+    content could be tested against that.
+    """
+    return keys.derive_subkey("input-mac", f"sender/{source}/{council}")
+
+
+def compute_sender_mac(key: bytes, sha256: str) -> str:
+    """Return the HMAC-SHA256, under a sender's key, of a file's SHA-256; both are hexadecimal."""
+    return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()
+
+
 def _generate_symmetric_keys(names: Iterable[str]) -> dict[str, bytes]:
     return {f"{name}.key": secrets.token_hex(KEY_BYTES).encode() + b"\n" for name in names}
 

@@ -18,8 +18,8 @@ from assets.home.errors import Refused
 from assets.home.retention_policy import get_retention
 from ndl_export.tables import FAMILIES, TABLES
 from privacy.pseudonyms import list_token_columns
-from privacy.returns.agreement import Fact
 from privacy.row_keys import ROW_KEY
+from privacy.services import Fact
 from sources.contracts import CONTRACTS, Kind, Role, SourceContract
 from sources.contracts.people import IMD_QUINTILE
 

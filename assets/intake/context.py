@@ -28,8 +28,7 @@ from assets.intake.quality_report.profile import Profile, Uncounted, count
 from assets.intake.suppressions import HeldBack, leave_out_suppressed
 from assets.pseudonymise import findings, split_writer, stream_extract, tokens_file
 from privacy import normalise, pseudonyms, row_keys
-from privacy.keys import PIPELINE_KEYS, KeyRing
-from privacy.returns.seal import compute_sender_mac, derive_sender_key
+from privacy.keys import PIPELINE_KEYS, KeyRing, compute_sender_mac, derive_sender_key
 from sources.contracts import CONTRACTS, SourceContract
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.councils.dialect import Dialect

@@ -14,6 +14,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.catalogue import descriptions
+from assets.catalogue.definitions import PUBLISHED, RELEASE, Words, build_check_result
 from assets.catalogue.runs import (
     COHORTS,
     RELEASE as RELEASE_TAG,
@@ -32,70 +33,46 @@ from assets.release.holds import accept_configured
 from assets.release.measure import measure_release, publish_bundle, record_verified
 from assets.release.release import Release
 from assets.release.sign_off import WaitsForAcceptance
-from assets.release.synthetic_children import publish_synthetic
 from ndl_export.analyst_db.build import build_database, hash_inputs, read_released_versions
 from ndl_export.bundle.make import hash_sums
-from ndl_export.bundle.release_directory import find_current_version
 from ndl_export.bundle.verify import Verification, verify
 from ndl_export.facts.missing import format_missing
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, InvalidVersion, list_versions
-from ndl_export.facts.synthetic import SMALLEST_GROUP, SYNTHETIC_FOLDER
-from ndl_export.files.signing import SUMS_FILE
 from ndl_export.tables import FAMILIES, TABLES
-from privacy.doors.shipped import read_yaml
 from privacy.keys import RELEASE as KEYS_OF_RELEASE
 from privacy.release.approval import WaitsForApproval
-from privacy.release.canonical import compute_sha256
 from privacy.release.policy import Stage
 from sources.extract.landing import list_councils
 
-RELEASE = "release"
 BUNDLE = dg.AssetKey([RELEASE, "bundle"])
 _MEASURING, _BUNDLING = f"{RELEASE}__measurements", "__".join(BUNDLE.path)
 """Names of the ops in a run's configuration."""
 DATABASE = dg.AssetKey([RELEASE, "analyst_database"])
-SYNTHETIC = dg.AssetKey([RELEASE, SYNTHETIC_FOLDER])
-_WORDS = read_yaml(Path(__file__).with_name("words.yaml"))
+_WORDS = Words.read(Path(__file__).with_name("words.yaml"))
 _TABLES = "\n".join(f"- `{name}`: {table.title}" for name, table in TABLES.items())
 MEASUREMENTS = {family: dg.AssetKey([RELEASE, f"{family}_measurement"]) for family in FAMILIES}
 
 
-def _build_field(step: str, name: str, kind: Any = str, **options: Any) -> dg.Field:
-    """Return an option of a run.
-
-    Plain fields, because `dg.Config` accepts `{"env": NAME}` for any text: a message or tag that repeated the value
-    would then show a variable of the run's environment, such as the password in a ledger's URL.
-    """
-    return dg.Field(kind, description=_WORDS["options"][step][name], **options)
-
-
 _ACCEPTED = {
-    "holds": _build_field("accept", "holds", [str]),
-    "reason": _build_field("accept", "reason"),
-    "signature": _build_field("accept", "signature", default_value=""),
+    "holds": _WORDS.build_field("accept", "holds", [str]),
+    "reason": _WORDS.build_field("accept", "reason"),
+    "signature": _WORDS.build_field("accept", "signature", default_value=""),
 }
 _RELEASE_CONFIG = {
-    "version": _build_field("release", "version", is_required=False),
-    "allow_missing": _build_field("release", "allow_missing", bool, default_value=False),
-    "share": _build_field("release", "share", dg.Noneable(float), default_value=None),
-    "with_cohorts": _build_field("release", "with_cohorts", [str], default_value=[]),
-    "reuse": _build_field("release", "reuse", bool, default_value=False),
-    "requests": _build_field("release", "requests", [str], default_value=[]),
-    "accept": _build_field("release", "accept", [_ACCEPTED], default_value=[]),
+    "version": _WORDS.build_field("release", "version", is_required=False),
+    "allow_missing": _WORDS.build_field("release", "allow_missing", bool, default_value=False),
+    "share": _WORDS.build_field("release", "share", dg.Noneable(float), default_value=None),
+    "with_cohorts": _WORDS.build_field("release", "with_cohorts", [str], default_value=[]),
+    "reuse": _WORDS.build_field("release", "reuse", bool, default_value=False),
+    "requests": _WORDS.build_field("release", "requests", [str], default_value=[]),
+    "accept": _WORDS.build_field("release", "accept", [_ACCEPTED], default_value=[]),
 }
-_BUNDLE_CONFIG = {"version": _build_field("bundle", "version", is_required=False)}
-_SYNTHETIC_CONFIG = {
-    "version": _build_field("synthetic", "version", is_required=False),
-    "cohort": _build_field("synthetic", "cohort", is_required=False),
-    "seed": _build_field("synthetic", "seed", int, default_value=1),
-}
-_PUBLISHED: Any = {"group_name": RELEASE, "owners": ["team:publishing"], "tags": {"zone": RELEASE}}
-"""Arguments that all assets of the release zone share."""
+_BUNDLE_CONFIG = {"version": _WORDS.build_field("bundle", "version", is_required=False)}
 
 
 WAITS, HOLDS = "approval", "holds"
 """Names of the checks for missing signatures and for holds that nobody has accepted."""
-VERIFY_CHECK, OPENS_CHECK, INTERVALS_CHECK = "verify", "opens", "intervals"
+VERIFY_CHECK, OPENS_CHECK = "verify", "opens"
 
 
 def _build_measurement_spec(family: str) -> dg.AssetSpec:
@@ -110,13 +87,8 @@ def _build_measurement_spec(family: str) -> dg.AssetSpec:
         tags={"zone": RELEASE, "spends_budget": "true"},
         skippable=True,
         metadata=descriptions.name_documents("docs/privacy.md", "docs/operations.md"),
-        description=_WORDS["assets"]["measurement"].format(tables=tables),
+        description=_WORDS.assets["measurement"].format(tables=tables),
     )
-
-
-def _build_check_spec(key: dg.AssetKey, name: str, *, by_cohort: bool = True, **values: object) -> dg.AssetCheckSpec:
-    words = _WORDS["checks"][name].format(**values)
-    return dg.AssetCheckSpec(name, asset=key, partitions_def=COHORTS if by_cohort else None, description=words)
 
 
 def _build_sign_off_result(
@@ -127,7 +99,7 @@ def _build_sign_off_result(
     if any(each.is_demonstration for each in signed):
         context.log.info(f"The {stage} of release {version} was approved with a demonstration key: no person signed it")
     roles = ", ".join(each.person.role for each in signed)
-    return _build_check_result(
+    return build_check_result(
         key, WAITS, passed=True, words=f"signed by: {roles}" if roles else "nothing had to be signed"
     )
 
@@ -144,24 +116,13 @@ def _report_waiting(context: dg.AssetExecutionContext, key: dg.AssetKey, waiting
 _NOTHING_HELD = "every hold was accepted, or there is none"
 
 
-def _build_check_result(
-    key: dg.AssetKey, name: str, *, passed: bool, words: str, warns: bool = False, **numbers: float
-) -> dg.AssetCheckResult:
-    """Return the result of a check; a check that only `warns` does not count as an error."""
-    severity = dg.AssetCheckSeverity.WARN if warns else dg.AssetCheckSeverity.ERROR
-    metadata = descriptions.check_metadata(numbers)
-    return dg.AssetCheckResult(
-        passed=passed, asset_key=key, check_name=name, severity=severity, description=words, metadata=metadata
-    )
-
-
 @dg.multi_asset(
     name=_MEASURING,
     config_schema=_RELEASE_CONFIG,
     specs=[_build_measurement_spec(family) for family in FAMILIES],
     check_specs=[
-        _build_check_spec(MEASUREMENTS["pupil"], WAITS, stage=Stage.MEASUREMENT),
-        _build_check_spec(MEASUREMENTS["pupil"], HOLDS),
+        _WORDS.build_check_spec(MEASUREMENTS["pupil"], WAITS, stage=Stage.MEASUREMENT),
+        _WORDS.build_check_spec(MEASUREMENTS["pupil"], HOLDS),
     ],
 )
 @redact_errors
@@ -190,12 +151,12 @@ def measurements(
         held = str(waiting) if isinstance(waiting, WaitsForAcceptance) else ""
         _report_waiting(context, checked, waiting)
         # waiting is not a failure: the run succeeds, its checks say what it waits for, and nobody is alerted
-        yield _build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
-        yield _build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
+        yield build_check_result(checked, HOLDS, passed=not held, words=held or _NOTHING_HELD, warns=True)
+        yield build_check_result(checked, WAITS, passed=False, words=str(waiting), warns=True)
         return
     if later := describe_later_deliveries(part, _list_councils(installation, cohort)):
         context.log.info(later)
-    yield _build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
+    yield build_check_result(checked, HOLDS, passed=True, words=_NOTHING_HELD, warns=True)
     yield _build_sign_off_result(context, home, version, checked, Stage.MEASUREMENT)
     for family, key in MEASUREMENTS.items():
         metadata: dict[str, str | float] = {"release": version}
@@ -211,11 +172,14 @@ def measurements(
     deps=list(MEASUREMENTS.values()),
     partitions_def=COHORTS,
     kinds={"parquet", "csv"},
-    **_PUBLISHED,
+    **PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md", and_more=f"\n\n{_TABLES}"),
     output_required=False,
-    check_specs=[_build_check_spec(BUNDLE, WAITS, stage=Stage.PUBLICATION), _build_check_spec(BUNDLE, VERIFY_CHECK)],
-    description=_WORDS["assets"]["bundle"],
+    check_specs=[
+        _WORDS.build_check_spec(BUNDLE, WAITS, stage=Stage.PUBLICATION),
+        _WORDS.build_check_spec(BUNDLE, VERIFY_CHECK),
+    ],
+    description=_WORDS.assets["bundle"],
 )
 @redact_errors
 def bundle(
@@ -229,7 +193,7 @@ def bundle(
         folder = publish_bundle(release.get_cohort(context.partition_key), keys)
     except WaitsForApproval as waiting:
         _report_waiting(context, BUNDLE, waiting)
-        yield _build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
+        yield build_check_result(BUNDLE, WAITS, passed=False, words=str(waiting), warns=True)
         yield _build_verify_result(verify(release.find_bundle()))
         return
     build_database(home.release)  # again if somebody removed it: a bundle that is current is not published again
@@ -253,7 +217,7 @@ def bundle(
 
 def _build_verify_result(found: Verification) -> dg.AssetCheckResult:
     words = f"{found.bundle} is sound" if found.ok else str(found)
-    return _build_check_result(BUNDLE, VERIFY_CHECK, passed=found.ok, words=words, problems=len(found.faults))
+    return build_check_result(BUNDLE, VERIFY_CHECK, passed=found.ok, words=words, problems=len(found.faults))
 
 
 @dg.asset(
@@ -261,10 +225,10 @@ def _build_verify_result(found: Verification) -> dg.AssetCheckResult:
     config_schema={},
     deps=[BUNDLE],
     kinds={"duckdb"},
-    **_PUBLISHED,
+    **PUBLISHED,
     metadata=descriptions.name_documents("docs/releases.md"),
-    description=_WORDS["assets"]["database"],
-    check_specs=[_build_check_spec(DATABASE, OPENS_CHECK, by_cohort=False)],
+    description=_WORDS.assets["database"],
+    check_specs=[_WORDS.build_check_spec(DATABASE, OPENS_CHECK, by_cohort=False)],
 )
 @redact_errors
 def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.MaterializeResult:
@@ -272,44 +236,12 @@ def analyst_database(installation: dg.ResourceParam[Installation]) -> dg.Materia
     path = build_database(release)
     held, published = read_released_versions(path), {str(version) for version in list_versions(release)}
     words = f"it holds {', '.join(sorted(held)) or 'no release'}"
-    check = _build_check_result(
+    check = build_check_result(
         DATABASE, OPENS_CHECK, passed=held == published, words=words, problems=len(held ^ published)
     )
     metadata = descriptions.check_metadata({"path": dg.MetadataValue.path(path)})
     version = dg.DataVersion(hash_inputs(release))
     return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=version)
-
-
-@dg.asset(
-    key=SYNTHETIC,
-    config_schema=_SYNTHETIC_CONFIG,
-    deps=[BUNDLE],
-    kinds={"parquet", "csv"},
-    **_PUBLISHED,
-    metadata=descriptions.name_documents("docs/synthetic-children.md"),
-    description=_WORDS["assets"]["synthetic"],
-    check_specs=[_build_check_spec(SYNTHETIC, INTERVALS_CHECK, by_cohort=False, smallest=SMALLEST_GROUP)],
-)
-@redact_errors
-def synthetic_children(
-    context: dg.AssetExecutionContext, installation: dg.ResourceParam[Installation]
-) -> dg.MaterializeResult:
-    home, config = installation.home_folder, context.op_execution_context.op_config
-    version = config.get("version") or str(find_current_version(home.release) or "")
-    if not version:
-        raise InvalidVersion(f"there is no release in {home.release}: synthetic children are made from one")
-    context.instance.add_run_tags(context.run.run_id, {RELEASE_TAG: version})
-    made = publish_synthetic(
-        home, installation.load_keys(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
-    )
-    folder = home.release / SYNTHETIC_FOLDER / version
-    words = f"{made.within} of {made.compared} published percentages lie in their intervals"
-    check = _build_check_result(
-        SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside)
-    )
-    metadata = descriptions.check_metadata({"release": version, "path": dg.MetadataValue.path(folder)})
-    sums = compute_sha256((folder / SUMS_FILE).read_bytes())
-    return dg.MaterializeResult(metadata=metadata, check_results=[check], data_version=dg.DataVersion(sums))
 
 
 def _get_version(context: dg.AssetExecutionContext, home: Home) -> str:

@@ -40,8 +40,8 @@ from ndl_export.pages import kit
 from privacy import chained_log
 from privacy.doors import clock, files
 from privacy.doors.sql import quote_text
-from privacy.returns.agreement import Agreement, Fact, Sender, list_permitted
-from privacy.services import SERVICES
+from privacy.returns.agreement import Agreement, Sender, list_permitted
+from privacy.services import SERVICES, Fact
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

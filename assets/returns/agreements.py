@@ -10,7 +10,8 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from privacy.doors import settings_file as settings
-from privacy.returns.agreement import Agreement, Disclosure, Fact
+from privacy.returns.agreement import Agreement, Disclosure
+from privacy.services import Fact
 from sources.reference.places import load_places, resolve
 
 _DRAFT = Path(__file__).with_name("agreement_draft.yaml")

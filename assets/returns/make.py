@@ -33,13 +33,13 @@ from privacy.doors.database import open_in_memory
 from privacy.doors.program import compute_program_sha256
 from privacy.doors.sql import quote_parquet, quote_text
 from privacy.doors.typed import A_REASON, is_reason
-from privacy.keys import KeyRing
+from privacy.keys import KeyRing, derive_sender_key
 from privacy.linkage.link import link
 from privacy.linkage.rows import ROW, Extract
 from privacy.release.canonical import compute_sha256, encode_canonical_json, hash_json
 from privacy.returns import facts
 from privacy.returns.agreement import Agreement, NewChildren, Permitted, Sender, find_new_children_rule, list_permitted
-from privacy.returns.seal import RECEIPT_FORMAT, Header, derive_sender_key, encode_content, seal, seal_document
+from privacy.returns.seal import RECEIPT_FORMAT, Header, encode_content, seal, seal_document
 from privacy.row_keys import build_part_sql
 from privacy.services import SERVICE_NAMES, SERVICES
 from sources.contracts import CONTRACTS

@@ -14,6 +14,7 @@ import pyarrow as pa
 from assets.returns import team_files
 from privacy.doors import files
 from privacy.doors.database import open_in_memory
+from privacy.keys import compute_sender_mac
 from privacy.returns import seal
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import format_row_number, number_rows, split_number
@@ -85,7 +86,7 @@ def _find_parts(given: Path, header: Header) -> dict[int, Landed]:
 
 
 def _compute_mac(header: Header, file: Path) -> str:
-    return seal.compute_sender_mac(bytes.fromhex(header.sender_key), hash_content(file))
+    return compute_sender_mac(bytes.fromhex(header.sender_key), hash_content(file))
 
 
 def _update_newest_serial(key: Path, header: Header) -> int:

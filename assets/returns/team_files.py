@@ -17,9 +17,9 @@ from typing import Any
 from ndl_export.pages import kit
 from ndl_export.pages.number_format import capitalise, format_month, join_words
 from privacy.doors.shipped import read_yaml
-from privacy.returns.agreement import Fact
 from privacy.returns.seal import Header, ReturnProblem
 from privacy.row_keys import format_row_number, split_number
+from privacy.services import Fact
 from sources.contracts import CONTRACTS, RecordAtAge
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place

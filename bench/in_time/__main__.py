@@ -37,10 +37,9 @@ from bench.in_time.towns import CHILDREN, draw_towns
 from bench.in_time.truth import judge, list_rows_of_growing_world
 from bench.pipeline.commands import measure_memory, reset_peak
 from privacy.doors.environment import SIMULATED_DATE
-from privacy.returns.agreement import Fact
 from privacy.returns.seal import unseal
 from privacy.row_keys import split_number
-from privacy.services import SERVICES
+from privacy.services import SERVICES, Fact
 from sources.extract.landing import find
 from sources.reference.cohorts import Cohort
 from sources.reference.places import PILOT

@@ -11,8 +11,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 
-from privacy.returns.agreement import Fact
-from privacy.services import SERVICES
+from privacy.services import SERVICES, Fact
 from sources.synthetic.growing import GrowingWorld
 from tests.support.returns.accuracy import build_concern_sql
 

@@ -1,6 +1,6 @@
-"""The figures for programs: files in the release directory that any web server can serve, and a service with queries.
+"""Figures for programs: files in the release directory that any web server can serve.
 
-Both are made from the published bundles alone, and give the same documents in the same shapes. `documents` writes the
-files, `service` is the HTTP application; `shapes` declares every document once, for JSON Schema and OpenAPI. Figures
-become JSON in DuckDB, never row by row in Python. Nothing here reads a key or the restricted zone.
+`documents` writes the files, and `shapes` declares every document once, for JSON Schema and OpenAPI. `ndl_export.serve`
+answers queries with the same documents. Figures become JSON in DuckDB, never row by row in Python. Nothing here reads a
+key or the restricted zone.
 """

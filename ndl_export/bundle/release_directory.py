@@ -16,7 +16,7 @@ from typing import Any
 
 from ndl_export.analyst_db.build import update_database
 from ndl_export.api.documents import hash_sums_file, publish_api
-from ndl_export.facts import description, directory_files, release_facts, synthetic
+from ndl_export.facts import description, directory_files, release_facts, synthetic_folder
 from ndl_export.facts.directory_files import CATALOGUE_FILE, FEED_FILE, LATEST_FILE, Register, Upcoming
 from ndl_export.facts.release_facts import (
     SITE_FOLDER,
@@ -211,7 +211,7 @@ def _read_published(release_dir: Path) -> list[_Published]:
         bundle = release_dir / version
         record = json.loads((bundle / "dcat.jsonld").read_bytes())
         notice = json.loads((bundle / release_facts.DATAPACKAGE_FILE).read_bytes()).get("notice", "")
-        package = release_dir / synthetic.SYNTHETIC_FOLDER / version / release_facts.DATAPACKAGE_FILE
+        package = release_dir / synthetic_folder.SYNTHETIC_FOLDER / version / release_facts.DATAPACKAGE_FILE
         descriptor = json.loads(package.read_bytes()) if package.is_file() else None
         found.append(_Published(version, record, withdrawn.get(version), notice, descriptor))
     return found
@@ -243,7 +243,7 @@ def _build_catalogue(
         changed_series=_find_last_change(releases),
         register=register,
         directory_files=directory_files,
-        synthetic=synthetic,
+        synthetic=synthetic_folder,
         api=description.API_FOLDER,
     )
     datasets = found["catalogue"]["dcat:dataset"]

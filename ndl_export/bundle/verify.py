@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from ndl_export.bundle.checks import build_table_layouts, find_privacy_faults, find_request_faults, find_table_faults
 from ndl_export.bundle.make import PRIVACY_PAGE_FILE
-from ndl_export.bundle.synthetic import SYNTHETIC_FILES, find_synthetic_faults, find_synthetic_version, is_synthetic
 from ndl_export.documents.pages import FIXED_NAMES
 from ndl_export.documents.workbook import build_table_sheet, find_differing_sheets
 from ndl_export.facts import bundle_reader, missing, noisy_counts, release_facts
@@ -25,6 +24,12 @@ from ndl_export.facts.description import WORKBOOK_FILE
 from ndl_export.facts.on_request import ON_REQUEST_FILE, OnRequest
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, PRIVACY_RECORD_FILE, SITE_FOLDER
 from ndl_export.facts.row_hashes import ROW_HASHES_FILE, build_row_hashes
+from ndl_export.facts.synthetic_folder import (
+    SYNTHETIC_FILES,
+    find_synthetic_faults,
+    find_synthetic_version,
+    is_synthetic,
+)
 from ndl_export.files import signing, stores
 from ndl_export.files.archive import Files
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SIGNATURE_FILE, SUMS_FILE, UNCOVERED, list_changed, read_sums

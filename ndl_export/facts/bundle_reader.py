@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ndl_export.facts import release_facts, synthetic
+from ndl_export.facts import release_facts, synthetic_folder
 from ndl_export.facts.directory_files import CATALOGUE_FILE, is_announced
 from ndl_export.facts.release_facts import PRIVACY_RECORD_FILE, SITE_FOLDER, WITHDRAWN_FILE, Version
 from ndl_export.files import signing
@@ -51,7 +51,7 @@ def read_withdrawal(place: Path | str, version: str) -> release_facts.Withdrawal
     if isinstance(place, Path):
         parent = place.resolve().parent
         # Synthetic children are one folder deeper in the release directory.
-        release_dir = parent.parent if parent.name == synthetic.SYNTHETIC_FOLDER else parent
+        release_dir = parent.parent if parent.name == synthetic_folder.SYNTHETIC_FOLDER else parent
         return release_facts.load_withdrawals(release_dir).get(version)
     return fetch_withdrawals(_open_directory(place)).get(version)
 

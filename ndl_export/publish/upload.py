@@ -21,7 +21,7 @@ from ndl_export.bundle import release_directory, verify
 from ndl_export.facts import bundle_reader, directory_files, release_facts
 from ndl_export.facts.description import API_FOLDER, DATABASE_FILE
 from ndl_export.facts.release_facts import SITE_FOLDER, Version
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
+from ndl_export.facts.synthetic_folder import SYNTHETIC_FOLDER
 from ndl_export.files.archive import ARCHIVES, LARGEST
 from ndl_export.files.signing import PUBLIC_KEY_FILE, SUMS_FILE
 from ndl_export.files.stores import AT_ONCE, Store, StoreError, open_store

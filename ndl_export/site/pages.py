@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from ndl_export.documents.pages import list_file_kinds
-from ndl_export.facts import description, directory_files, missing, synthetic
+from ndl_export.facts import description, directory_files, missing, synthetic_folder
 from ndl_export.facts.on_request import get_page_name
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, QUOTES_FILE, SITE_FOLDER, TITLE, ReleaseFacts
 from ndl_export.files import archive, signing, whole_files
@@ -248,12 +248,12 @@ def publish_site(
     Pages are replaced one after the other, but each links to the pages of one release only, so a reader never mixes
     two. Pages that the release does not have are removed.
     """
-    children = f"{synthetic.SYNTHETIC_FOLDER}/{version}"
+    children = f"{synthetic_folder.SYNTHETIC_FOLDER}/{version}"
     values: dict[str, Any] = {
         "upcoming": upcoming,
         "directory_files": directory_files,
         "synthetic": children if (release_dir / children).is_dir() else "",
-        "children": synthetic,
+        "children": synthetic_folder,
         "archives": [f"{version}.{suffix}" for suffix in archive.ARCHIVES],
         "database": description.DATABASE_FILE,
         "register": register,

@@ -157,7 +157,7 @@ def mcp(place: str, transport: str, host: str, port: int, signers: Collection[st
     answer says what may be concluded. Over HTTP, the endpoint is /mcp.
     """
     try:
-        from ndl_export.answers.mcp import build_server
+        from ndl_export.serve.mcp import build_server
     except ImportError:
         stop("the server is not installed: install the project with its extra `mcp` (`make setup` does)")
     with _open_published(place, signers) as published:
@@ -192,9 +192,9 @@ def serve(release_directory: Path, host: str, port: int, signers: Collection[str
     """
     sys.meta_path.insert(0, _WithoutPandas)
     try:
-        from ndl_export.api.queries import Latest
-        from ndl_export.api.server import run
-        from ndl_export.api.service import create_app
+        from ndl_export.serve.queries import Latest
+        from ndl_export.serve.server import run
+        from ndl_export.serve.service import create_app
     except ImportError:
         stop("the service is not installed: install the project with its extra `serve` (`make setup` does)")
     try:

@@ -7,8 +7,8 @@ import click
 from assets.home.paths import CohortStore
 from assets.keeping.withdrawing import open_home
 from assets.linkage import inputs, row_numbers
-from assets.linkage.review import draw_review, open_sheet, take_review
 from assets.returns.agreements import load_all
+from assets.returns.review import draw_review, open_sheet, take_review
 from pipelines.commands import options
 from pipelines.commands.console import answer, show_progress, stop
 from pipelines.commands.pipeline_options import add_cohort_options

@@ -10,13 +10,15 @@ from pathlib import Path
 import click
 
 from assets.home.paths import Home
-from assets.release import synthetic_children, tabulate
-from ndl_export.bundle.synthetic import write_unsigned
+from assets.release import tabulate
+from assets.synthetic_children import make as synthetic_children
 from ndl_export.bundle.verify import verify as check
 from ndl_export.facts import on_request, release_facts
-from ndl_export.facts.synthetic import CSV_FILE, QUALITY_FILE, SMALLEST_GROUP, SYNTHETIC_FOLDER
+from ndl_export.facts.synthetic_folder import CSV_FILE, QUALITY_FILE, SYNTHETIC_FOLDER
 from ndl_export.files.stores import is_url
 from ndl_export.publish import release_diff
+from ndl_export.synthetic.children import SMALLEST_GROUP
+from ndl_export.synthetic.folder import write_unsigned
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, is_json_wanted, show_progress, stop
 from pipelines.commands.pipeline_options import add_home_option

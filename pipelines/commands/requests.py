@@ -12,7 +12,7 @@ from assets.release.requests import register as book
 from assets.release.requests.check import can_be_had, check_requests
 from assets.release.requests.register import Registered, find_base_release, read_registered_requests
 from assets.release.requests.request import TEMPLATE, read_requests
-from ndl_export.facts.synthetic import QUALITY_FILE
+from ndl_export.facts.synthetic_folder import QUALITY_FILE
 from ndl_export.tables.pupil import FAMILY
 from pipelines.commands import options
 from pipelines.commands.console import Ending, answer, end, show, show_progress, stop

@@ -12,7 +12,8 @@ from pipelines.commands.console import answer, is_json_wanted, show_progress, st
 from pipelines.reports.document import write_plain
 from privacy.doors import clock
 from privacy.doors.age import create_identity
-from privacy.returns.agreement import NEVER_ABSENT, Agreement, Fact, First
+from privacy.returns.agreement import NEVER_ABSENT, Agreement, First
+from privacy.services import Fact
 
 
 @click.group()

@@ -26,8 +26,9 @@ from assets.home.installation import Installation
 from assets.intake.assets import pseudonymised_extracts
 from assets.linkage.assets import GROUP as LINKAGE, confidential_tables, links
 from assets.release import fix_release, sign_off
-from assets.release.assets import analyst_database, bundle, measurements, synthetic_children
+from assets.release.assets import analyst_database, bundle, measurements
 from assets.returns.assets import returns
+from assets.synthetic_children.assets import synthetic_children
 from ndl_export.facts.directory_files import read_calendar
 from pipelines.dagster import arriving, instance
 from pipelines.release_calendar import TIMEZONE, NotPublished, publish_release

@@ -21,25 +21,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, ValidationInfo, fi
 
 from privacy.doors import settings_file as settings
 from privacy.doors.age import is_recipient
-from privacy.services import SERVICE_NAMES
-
-
-class Fact(StrEnum):
-    """A fact about a child whose record the receiver holds. Each is switched on separately."""
-
-    KNOWN_TO = "known_to"
-    """Which services, in which council, know the child."""
-    LAST_CONTACT = "last_contact_month"
-    """The month of the latest record of a service that is linked to the child."""
-    CONCERN = "concern_recorded"
-    """Whether a service recorded a concern, never what it was."""
-    CONCERN_MONTH = "concern_month"
-    """The month of the latest record with a concern, and whether it is the latest record of the service."""
-    NO_OTHER = "known_to_no_other"
-    """That none of the other services that can know a child of this age, and disclose this, knows the child."""
-    REVIEW = "review_not_recorded"
-    """Which reviews are due but have not been recorded by any health-visiting team that discloses this."""
-
+from privacy.services import SERVICE_NAMES, Fact
 
 NOT_RECORDED: Mapping[Fact, tuple[tuple[str, ...], str]] = {
     Fact.CONCERN: (("education",), "concerns"),

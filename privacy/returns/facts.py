@@ -28,8 +28,9 @@ from privacy.linkage.model import convert_to_bits
 from privacy.linkage.rows import COMPLETE, OWN_NUMBERS, ROW, Extract, select_first_rows_sql
 from privacy.marks import build_mac_sql, pass_key
 from privacy.pseudonyms import RARE_SURNAME, TOKENS, TokenColumn, build_band_sql, build_bare_sql, clear_sole_bearers
-from privacy.returns.agreement import NEVER_ABSENT, Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.agreement import NEVER_ABSENT, First, NewChildren, Permitted, Sender
 from privacy.row_keys import ROW_KEY
+from privacy.services import Fact
 
 SURE_PROBABILITY = 0.95
 """Least probability of a link that a fact may rest on; above the review band."""

@@ -10,8 +10,6 @@ and extract, so a return signed for one recipient cannot be encrypted again for 
 (C2SP age v1, X25519) decrypts the file.
 """
 
-import hashlib
-import hmac
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from privacy.doors import age
-from privacy.keys import KeyRing
 
 FORMAT = "readiness-return-3"
 RECEIPT_FORMAT = "readiness-told-1"
@@ -176,17 +173,3 @@ def read_signer_key(path: Path) -> Ed25519PublicKey:
             f"{path} is not the pipeline's public key (Ed25519, PEM); it is public_key.pem of any of its releases"
         )
     return key
-
-
-def derive_sender_key(keys: KeyRing, source: str, council: str) -> bytes:
-    """Return the key of a sender's file MACs, which a return passes to its recipient.
-
-    Only the sender and the pipeline know it. The pipeline keeps no plain hash of an extract, because a guess at its
-    content could be tested against that.
-    """
-    return keys.derive_subkey("input-mac", f"sender/{source}/{council}")
-
-
-def compute_sender_mac(key: bytes, sha256: str) -> str:
-    """Return the HMAC-SHA256, under a sender's key, of a file's SHA-256; both are hexadecimal."""
-    return hmac.digest(key, bytes.fromhex(sha256), hashlib.sha256).hex()

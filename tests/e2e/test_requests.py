@@ -25,10 +25,10 @@ from assets.home.installation import Installation
 from assets.home.paths import Home
 from assets.release.fix_release import ReleaseOptions
 from assets.release.release import Release
-from ndl_export.bundle.synthetic import build_synthetic_files
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.on_request import RequestedTable
-from ndl_export.facts.synthetic import SyntheticChildren
+from ndl_export.synthetic.children import SyntheticChildren
+from ndl_export.synthetic.folder import build_synthetic_files
 from ndl_export.tables import FAMILIES, TABLES
 from ndl_export.tables.definition import TOTAL, RequestedColumn
 from pipelines.dagster.jobs import build_release_run

@@ -17,12 +17,21 @@ from tests.support import PROJECT
 PACKAGES = ("sources", "privacy", "assets", "ndl_export", "pipelines")
 ORDER: Mapping[str, list[str]] = {
     "sources": "reference contracts councils extract diagnosis onboarding synthetic".split(),
-    "privacy": "doors names release estimation synthetic linkage returns".split(),
-    "ndl_export": "pages files tables facts documents metadata analyst_db site api answers bundle publish".split(),
-    "assets": "home catalogue pseudonymise intake linkage release returns keeping".split(),
+    "privacy": "doors names release estimation linkage synthetic returns".split(),
+    "ndl_export": (
+        "pages files tables facts documents metadata analyst_db site api answers bundle synthetic serve publish"
+    ).split(),
+    "assets": "home catalogue pseudonymise intake linkage release synthetic_children returns keeping".split(),
     "pipelines": "dagster reports commands".split(),
 }
 """Rooms of each package; a room may import earlier rooms of its package, but not later ones."""
+OPTIONAL = frozenset(
+    "sources.onboarding sources.synthetic privacy.synthetic privacy.returns ndl_export.synthetic ndl_export.serve"
+    " assets.synthetic_children assets.returns".split()
+)
+"""Rooms that a release does without. No other room imports one, except those of `OPERATIONS`."""
+OPERATIONS = frozenset(("assets.keeping", "ndl_export.publish", "pipelines"))
+"""Rooms that run, publish or remove whatever is there, optional parts included."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +130,7 @@ _LANES = {
 }
 _STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1d2433 }
+.optional { stroke-dasharray: 5 3; fill: #fff }
 .lane { font-weight: 600; font-size: 15px } .note { fill: #5b6475 }
 rect { fill: #e8effa; stroke: #5b7db1; rx: 6 } .band { fill: #f6f7f9; stroke: none }
 .arrow { stroke: #6b7a94; fill: none; stroke-width: 1.3 } marker path { fill: #6b7a94 }
@@ -131,6 +141,7 @@ def draw_picture() -> str:
     """Draw the rooms of each package as SVG, with arrows to rooms that import them unless a chain implies them."""
     title = (
         "The rooms of the code. Each package imports those below it; an arrow leads to the room that builds on another."
+        " Rooms with a dashed edge are optional."
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {ROW * len(_LANES)}" role="img">',
@@ -156,7 +167,8 @@ def _draw_lane(package: str, top: int) -> Iterator[str]:
     width = (WIDTH - 2 * EDGE - GAP * (len(rooms) - 1)) / len(rooms)
     left = {room: EDGE + number * (width + GAP) for number, room in enumerate(rooms)}
     for room, x in left.items():
-        yield f'<rect x="{x:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" />'
+        kind = ' class="optional"' if f"{package}.{room}" in OPTIONAL else ""
+        yield f'<rect{kind} x="{x:.0f}" y="{top}" width="{width:.0f}" height="{BOX}" />'
         yield f'<text x="{x + width / 2:.0f}" y="{top + 22}" text-anchor="middle">{room}</text>'
     for earlier, later in _iter_direct({room: known[f"{package}.{room}"] for room in rooms}, package):
         start, end, middle = left[earlier] + width, left[later], top + BOX / 2

@@ -61,6 +61,18 @@ def test_a_room_imports_none_that_comes_after_it(package: str) -> None:
     assert not later
 
 
+def test_no_room_that_a_release_needs_imports_an_optional_one() -> None:
+    """Returns, synthetic extracts and children, onboarding and the services can be left out, and a release is made."""
+    free = architecture.OPTIONAL | architecture.OPERATIONS
+    found = {
+        f"{room} imports {name}"
+        for room, imported in architecture.map_room_imports().items()
+        if room not in free and room.partition(".")[0] not in free
+        for name in imported & architecture.OPTIONAL
+    }
+    assert not found
+
+
 def test_dagster_is_known_where_stages_meet_it_and_nowhere_else() -> None:
     knowing = {
         module.name

@@ -25,7 +25,7 @@ from assets.release.planning import Sizes
 from assets.release.requests.planning import STEP, AccuracyOutOfReach, Expected, Known, Released, find_release
 from assets.release.requests.request import WIDEST_POINTS, Request, parse_request
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE
-from ndl_export.facts.synthetic import PARQUET_FILE, QUALITY_PAGE
+from ndl_export.facts.synthetic_folder import PARQUET_FILE, QUALITY_PAGE
 from ndl_export.tables import FAMILIES, Table
 from ndl_export.tables.definition import TOTAL, InvalidDefinition, RequestedColumn
 from ndl_export.tables.geography import Geography, list_geographies

@@ -25,7 +25,7 @@ from assets.release.requests.request import Request
 from ndl_export.facts.noisy_counts import NOISY_COUNTS_FILE, NoisyCounts, list_plan_files
 from ndl_export.facts.on_request import OnRequest, RequestedTable
 from ndl_export.facts.release_facts import list_not_withdrawn, read_bundle_facts
-from ndl_export.facts.synthetic import SYNTHETIC_FOLDER
+from ndl_export.facts.synthetic_folder import SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from ndl_export.tables.geography import list_geographies
 from ndl_export.tables.model import COUNCIL, MeasureKind

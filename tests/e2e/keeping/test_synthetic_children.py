@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner, Result
 from frictionless import Package
 
-from assets.release import synthetic_children
 from assets.release.fix_release import ReleaseOptions
-from assets.release.synthetic_children import LEFT_OUT, make_synthetic_children
-from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
+from assets.synthetic_children import make as synthetic_children
+from assets.synthetic_children.make import LEFT_OUT, make_synthetic_children
+from ndl_export.facts.synthetic_folder import CSV_FILE, SYNTHETIC_FOLDER
 from ndl_export.tables import FAMILIES
 from pipelines.cli import main
 from pipelines.run import run_cohort

@@ -21,7 +21,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from scipy.stats import norm
 
-from ndl_export.answers.mcp import build_server
 from ndl_export.answers.published import Published, open_published
 from ndl_export.answers.questions import Questions
 from ndl_export.answers.vocabulary import NameIndex, NoSuchFigure
@@ -29,6 +28,7 @@ from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.release_facts import Withdrawal, record_withdrawals
 from ndl_export.facts.row_hashes import CHECK_FILE, ROW_HASHES_FILE, prove_rows, read_check_script
 from ndl_export.files.signing import PUBLIC_KEY_FILE, get_public_pem
+from ndl_export.serve.mcp import build_server
 from ndl_export.tables import TABLES
 from tests.support.export.answers import build_answer
 from tests.support.installation.commands import invoke

@@ -25,12 +25,13 @@ from openapi_spec_validator import validate
 from starlette.testclient import TestClient
 
 from ndl_export.analyst_db.facts import find_newest_release, query_current
-from ndl_export.api import queries, server, shapes
-from ndl_export.api.service import LONGEST_QUERY, MOST_FIGURES, create_app
+from ndl_export.api import shapes
 from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import find_current_version, refresh, withdraw
 from ndl_export.facts.known_publishers import UnknownPublisher
 from ndl_export.facts.release_facts import read_releases
+from ndl_export.serve import queries, server
+from ndl_export.serve.service import LONGEST_QUERY, MOST_FIGURES, create_app
 from ndl_export.tables import TABLES
 from ndl_export.tables.schema import SYMBOLS
 from tests.support import PROJECT, find_free_port, waiting

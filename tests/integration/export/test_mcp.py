@@ -128,11 +128,11 @@ def test_every_tool_answers_refuses_and_is_not_stopped_by_anything_that_is_sent(
 @pytest.mark.parametrize(
     ("modules", "allowed"),
     [
-        ("ndl_export.api.service", set()),
-        ("ndl_export.answers.mcp", set()),
+        ("ndl_export.serve.service", set()),
+        ("ndl_export.serve.mcp", set()),
         # The command line says the version of the software, and how far long work is.
         (
-            "pipelines.commands.answers, ndl_export.answers.mcp",
+            "pipelines.commands.answers, ndl_export.serve.mcp",
             {"assets", "assets.home", "assets.home.progress", "assets.home.software"},
         ),
     ],
@@ -144,7 +144,7 @@ def test_no_service_has_anything_of_the_restricted_zone(modules: str, allowed: s
     loaded = set(done.stdout.split())
     assert {name for name in loaded if name.partition(".")[0] == "assets"} <= allowed
     assert not {name for name in loaded if name.startswith("privacy.release")}
-    if modules == "ndl_export.api.service":
+    if modules == "ndl_export.serve.service":
         privacy = {name for name in loaded if name.partition(".")[0] == "privacy" and "privacy.doors" not in name}
         assert privacy <= {"privacy", "privacy.linkage", "privacy.linkage.cells"}
         assert "pipelines" not in loaded

@@ -20,15 +20,15 @@ from assets.release.release import Release
 from assets.release.sign_off import withdraw_approved
 from ndl_export.api.documents import is_figure_file
 from ndl_export.bundle.release_directory import withdraw
-from ndl_export.bundle.synthetic import SYNTHETIC_FILES, write_synthetic
 from ndl_export.bundle.verify import verify
 from ndl_export.facts.bundle_reader import read_contents
-from ndl_export.facts.synthetic import CSV_FILE, SYNTHETIC_FOLDER
+from ndl_export.facts.synthetic_folder import CSV_FILE, SYNTHETIC_FILES, SYNTHETIC_FOLDER
 from ndl_export.files import signing
 from ndl_export.files.archive import LARGEST
 from ndl_export.files.stores import CROISSANT, Store, StoreError, UnusableAddress, open_store
 from ndl_export.publish import one_publisher
 from ndl_export.publish.one_publisher import PublishRefused
+from ndl_export.synthetic.folder import write_synthetic
 from tests.support.export.bundles import KEY, charge, publish
 from tests.support.export.publishers import publish_until
 from tests.support.export.reader import Seen, look

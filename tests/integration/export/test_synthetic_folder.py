@@ -15,21 +15,16 @@ import pytest
 
 from assets.home.installation import Installation
 from assets.home.paths import Home
-from assets.release import assets
+from assets.synthetic_children import assets
 from ndl_export.analyst_db.build import build_database
 from ndl_export.bundle.release_directory import BundleRefused, withdraw
-from ndl_export.bundle.synthetic import (
-    FIRST_COLUMN,
-    SYNTHETIC_FILES,
-    UNSIGNED_FILES,
-    build_synthetic_files,
-    write_synthetic,
-    write_unsigned,
-)
 from ndl_export.bundle.verify import verify
-from ndl_export.facts import synthetic
+from ndl_export.facts import synthetic_folder
 from ndl_export.facts.bundle_reader import read_anchors
 from ndl_export.facts.release_facts import list_versions
+from ndl_export.facts.synthetic_folder import FIRST_COLUMN, SYNTHETIC_FILES, UNSIGNED_FILES
+from ndl_export.synthetic.children import WARNING, SyntheticChildren
+from ndl_export.synthetic.folder import build_synthetic_files, write_synthetic, write_unsigned
 from privacy.keys import KeyRing
 from tests.support.export.bundles import KEY, sign_again
 from tests.support.export.standard_validators import run_validator
@@ -53,7 +48,7 @@ def directory(written: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(directory: Path) -> Path:
-    return directory / synthetic.SYNTHETIC_FOLDER / VERSION
+    return directory / synthetic_folder.SYNTHETIC_FOLDER / VERSION
 
 
 def catalogued(directory: Path) -> dict[str, dict[str, Any]]:
@@ -70,7 +65,7 @@ def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: P
     assert {path.name for path in (tmp_path / "out").iterdir()} == UNSIGNED_FILES
     assert not verify(tmp_path / "out").ok
     assert [str(version) for version in list_versions(directory)] == [VERSION]
-    assert [str(version) for version in list_versions(directory / synthetic.SYNTHETIC_FOLDER)] == [VERSION]
+    assert [str(version) for version in list_versions(directory / synthetic_folder.SYNTHETIC_FOLDER)] == [VERSION]
     assert len(read_anchors(directory)) == 1
     build_database(directory)
     assert json.loads((directory / "latest.json").read_text())["version"] == VERSION
@@ -79,7 +74,7 @@ def test_the_folder_is_whole_and_sound_and_no_release(directory: Path, folder: P
 @pytest.mark.slow
 def test_a_withdrawn_release_withdraws_them(directory: Path, folder: Path) -> None:
     withdraw(directory, VERSION, "an extract was of another year", dt.date(2026, 12, 5))
-    (dataset,) = [each for name, each in catalogued(directory).items() if synthetic.SYNTHETIC_FOLDER in name]
+    (dataset,) = [each for name, each in catalogued(directory).items() if synthetic_folder.SYNTHETIC_FOLDER in name]
     assert dataset["adms:status"]["@id"].endswith("WITHDRAWN")
     assert "was withdrawn on 2026-12-05" in dataset["dct:description"]["@value"]
     assert not (directory / "site").exists()
@@ -114,9 +109,7 @@ def test_the_asset_makes_them_of_the_current_release(
     release = Path(shutil.copytree(release_dir, tmp_path / "home" / "release", symlinks=True))
     KeyRing.create(tmp_path / "keys")
 
-    def publish_three(
-        home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int
-    ) -> synthetic.SyntheticChildren:
+    def publish_three(home: Home, keys: KeyRing, version: str, cohort: str | None, seed: int) -> SyntheticChildren:
         made = make_synthetic_children(home.release / version, seed)
         write_synthetic(home.release, made, keys.signing_key)
         return made
@@ -130,12 +123,14 @@ def test_the_asset_makes_them_of_the_current_release(
     )
     (check,) = done.get_asset_check_evaluations()
     assert (check.check_name, check.passed) == ("intervals", False)
-    package = json.loads((release / synthetic.SYNTHETIC_FOLDER / VERSION / "datapackage.json").read_text())
+    package = json.loads((release / synthetic_folder.SYNTHETIC_FOLDER / VERSION / "datapackage.json").read_text())
     assert (package["release"], package["seed"]) == (VERSION, 3)
-    assert verify(release / synthetic.SYNTHETIC_FOLDER / VERSION).ok
+    assert verify(release / synthetic_folder.SYNTHETIC_FOLDER / VERSION).ok
 
 
-@pytest.mark.parametrize("file", [synthetic.CSV_FILE, synthetic.PARQUET_FILE, "SHA256SUMS", "children.csv"])
+@pytest.mark.parametrize(
+    "file", [synthetic_folder.CSV_FILE, synthetic_folder.PARQUET_FILE, "SHA256SUMS", "children.csv"]
+)
 def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> None:
     path = folder / file
     if path.exists():
@@ -152,7 +147,7 @@ def test_missing_changed_and_added_files_are_found(folder: Path, file: str) -> N
     ("old", "new", "file", "what"),
     [
         (b'"synthetic": true', b'"synthetic": false', "datapackage.json", "does not say that the children"),
-        (b"synthetic-0000002", b"child-0000000002", synthetic.CSV_FILE, "does not hold the same rows"),
+        (b"synthetic-0000002", b"child-0000000002", synthetic_folder.CSV_FILE, "does not hold the same rows"),
     ],
 )
 def test_signed_rows_that_look_real_are_found(folder: Path, old: bytes, new: bytes, file: str, what: str) -> None:
@@ -165,17 +160,17 @@ def test_every_file_says_that_it_is_synthetic(bundle: Path) -> None:
     made = make_synthetic_children(bundle)
     files = build_synthetic_files(replace(made, release={**made.release, "notice": NOTICE}))
     assert set(files) == UNSIGNED_FILES
-    table = pq.read_table(io.BytesIO(files[synthetic.PARQUET_FILE]))
+    table = pq.read_table(io.BytesIO(files[synthetic_folder.PARQUET_FILE]))
     assert table.schema.metadata[b"synthetic"] == b"true"
-    assert table.schema.metadata[b"description"].decode() == synthetic.WARNING
-    rows = list(csv.DictReader(io.StringIO(files[synthetic.CSV_FILE].decode())))
+    assert table.schema.metadata[b"description"].decode() == WARNING
+    rows = list(csv.DictReader(io.StringIO(files[synthetic_folder.CSV_FILE].decode())))
     assert rows == table.to_pylist()
     assert next(iter(rows[0])) == FIRST_COLUMN
     assert [row[FIRST_COLUMN] for row in rows] == [f"synthetic-000000{n}" for n in (1, 2, 3)]
     descriptor, croissant = (json.loads(files[name]) for name in ("datapackage.json", "croissant.json"))
     assert descriptor["synthetic"] is True
-    assert synthetic.WARNING in descriptor["description"]
-    assert synthetic.WARNING in croissant["description"]
-    for page in (synthetic.STATEMENT_FILE, synthetic.QUALITY_FILE):
-        assert f"**{NOTICE} {synthetic.WARNING}**" in files[page].decode().splitlines()[2]
-    assert f"<strong>{NOTICE} {synthetic.WARNING}</strong>" in files[synthetic.QUALITY_PAGE].decode()
+    assert WARNING in descriptor["description"]
+    assert WARNING in croissant["description"]
+    for page in (synthetic_folder.STATEMENT_FILE, synthetic_folder.QUALITY_FILE):
+        assert f"**{NOTICE} {WARNING}**" in files[page].decode().splitlines()[2]
+    assert f"<strong>{NOTICE} {WARNING}</strong>" in files[synthetic_folder.QUALITY_PAGE].decode()

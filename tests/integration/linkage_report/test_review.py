@@ -15,7 +15,8 @@ import pytest
 
 from assets.home.errors import Refused
 from assets.home.paths import CohortStore, Home
-from assets.linkage import inputs, review, row_numbers
+from assets.linkage import inputs, row_numbers
+from assets.returns import review
 from assets.returns.agreements import load_all
 from ndl_export.files.signing import get_public_pem
 from privacy.doors import clock

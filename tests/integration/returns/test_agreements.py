@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from assets.returns.agreements import InvalidAgreement, load, load_all
-from privacy.returns.agreement import Fact, First, NewChildren
+from privacy.returns.agreement import First, NewChildren
+from privacy.services import Fact
 from tests.support.installation.commands import invoke
 from tests.support.returns.agreements import Recipients, format_terms, write
 

@@ -14,7 +14,7 @@ from hypothesis import given, strategies as st
 from privacy.doors.database import open_in_memory
 from privacy.keys import KeyRing
 from privacy.pseudonyms import BAND_BITS, TOKENS
-from privacy.returns.agreement import Fact, First, NewChildren, Permitted, Sender
+from privacy.returns.agreement import First, NewChildren, Permitted, Sender
 from privacy.returns.facts import (
     ALIKE_TOKENS,
     Absence,
@@ -26,7 +26,7 @@ from privacy.returns.facts import (
     record_overdue_reviews,
     select_left_out,
 )
-from privacy.services import SERVICES
+from privacy.services import SERVICES, Fact
 
 SCHOOL = Sender("leeds", "education")
 HEALTH, SETTINGS = Sender("leeds", "health"), Sender("leeds", "settings")

@@ -7,8 +7,8 @@ import pytest
 
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
-from privacy.returns.agreement import Fact
 from privacy.returns.facts import Doubts
+from privacy.services import Fact
 from sources.reference.places import PILOT
 from tests.support.independent import write_extracts
 from tests.support.linkage import stress

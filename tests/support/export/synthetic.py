@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from ndl_export.facts.synthetic import ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
+from ndl_export.synthetic.children import ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
 
 NOTICE = "Synthetic data: no figure is about a real child."
 CATEGORIES = {"council": ("leeds", "sefton"), "gld": ("Yes", "No")}

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from assets.linkage.row_numbers import RowNumbers
-from privacy.returns.agreement import Fact
-from privacy.services import SERVICES
+from privacy.services import SERVICES, Fact
 from sources.contracts import CONTRACTS, Role
 from sources.reference.code_lists import load_cut_offs
 from sources.reference.places import PILOT, get_place

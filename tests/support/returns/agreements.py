@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from privacy.doors.age import create_identity
-from privacy.returns.agreement import NOT_RECORDED, Fact
+from privacy.returns.agreement import NOT_RECORDED
+from privacy.services import Fact
 
 SERVICES = ("education", "settings", "health")
 EVERY_FACT = {

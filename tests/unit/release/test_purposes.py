@@ -10,7 +10,7 @@ from assets.catalogue.descriptions import render_uses_page
 from assets.linkage.children import get_derivations
 from assets.pseudonymise.split_writer import LINKED_PAYLOAD
 from ndl_export.tables import FAMILIES
-from privacy.returns.agreement import Fact
+from privacy.services import Fact
 from sources.contracts import CONTRACTS, RecordAtAge, Role, SourceContract
 from sources.contracts.people import DERIVED
 from tests.support import PROJECT

@@ -9,7 +9,6 @@ from hypothesis import given, strategies as st
 from privacy.returns.agreement import (
     Agreement,
     Disclosure,
-    Fact,
     First,
     NewChildren,
     Recipient,
@@ -18,7 +17,7 @@ from privacy.returns.agreement import (
     list_permitted,
 )
 from privacy.returns.facts import decide_absence, decide_missing_reviews
-from privacy.services import SERVICE_NAMES
+from privacy.services import SERVICE_NAMES, Fact
 from tests.support.daily import limit_examples
 
 pytestmark = pytest.mark.slow

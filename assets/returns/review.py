@@ -32,10 +32,10 @@ from privacy.doors.sql import quote_identifier, quote_parquet, quote_text
 from privacy.keys import KeyRing
 from privacy.linkage.link import link
 from privacy.linkage.review import Decision, ReviewPairs, build_reviewed_sql
-from privacy.returns.agreement import Agreement, Fact, Sender, find_new_children_rule, list_permitted
+from privacy.returns.agreement import Agreement, Sender, find_new_children_rule, list_permitted
 from privacy.returns.seal import ReturnProblem, check_recipient, seal_document, unseal_document
 from privacy.row_keys import ROW_KEY, format_row_number, split_number
-from privacy.services import SERVICES
+from privacy.services import SERVICES, Fact
 
 SHEET_FORMAT = "readiness-review-1"
 DECIDES, HANDS_OVER = "decide", "hand over"

@@ -1,7 +1,4 @@
-"""Synthetic children of a release: their rows and the measurements of their quality.
-
-Their folder, `synthetic_children/<version>`, is beside the bundles and is not a bundle.
-"""
+"""Synthetic children of a release: their rows and the measurements of their quality."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +6,8 @@ from typing import Any
 
 import pyarrow as pa
 
-SYNTHETIC_FOLDER = "synthetic_children"
-CSV_FILE, PARQUET_FILE = f"{SYNTHETIC_FOLDER}.csv", f"{SYNTHETIC_FOLDER}.parquet"
-STATEMENT_FILE, DICTIONARY_FILE = f"{SYNTHETIC_FOLDER}.md", f"{SYNTHETIC_FOLDER}_data_dictionary.csv"
-QUALITY_FILE, QUALITY_PAGE = f"{SYNTHETIC_FOLDER}_quality.md", f"{SYNTHETIC_FOLDER}_quality.html"
-CROISSANT_FILE = "croissant.json"
+from ndl_export.facts.synthetic_folder import SYNTHETIC_FOLDER
+
 WARNING = "Synthetic children: no row is about a real child."
 SMALLEST_GROUP = 200
 """Smallest number of children in a group whose synthetic percentages are adjusted to the published intervals."""

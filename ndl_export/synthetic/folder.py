@@ -7,7 +7,6 @@ metadata of the Parquet file state that the children are synthetic.
 """
 
 import io
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,46 +14,42 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ndl_export.bundle.release_directory import BundleRefused, refresh
-from ndl_export.facts import synthetic
 from ndl_export.facts.bundle_reader import read_contents
 from ndl_export.facts.description import KEYWORDS
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, explain_absence, load_withdrawals
-from ndl_export.facts.synthetic import CSV_FILE, PARQUET_FILE, QUALITY_FILE, SYNTHETIC_FOLDER, SyntheticChildren
+from ndl_export.facts.synthetic_folder import (
+    CROISSANT_FILE,
+    CSV_FILE,
+    DICTIONARY_FILE,
+    FIRST_COLUMN,
+    PARQUET_FILE,
+    QUALITY_FILE,
+    QUALITY_PAGE,
+    ROW_PREFIX,
+    STATEMENT_FILE,
+    SYNTHETIC_FOLDER,
+    TITLES,
+    UNSIGNED_FILES,
+)
 from ndl_export.files import signing, whole_files
 from ndl_export.files.whole_files import format_csv, format_json, format_parquet, lock_folder
 from ndl_export.metadata.records import RESPONSIBLE_USE, describe_file, render_croissant
 from ndl_export.pages import kit, number_format
 from ndl_export.site.documents import render_synthetic_page
+from ndl_export.synthetic.children import SMALLEST_GROUP, WARNING, SyntheticChildren
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.pupil import FAMILY, GLD
 from privacy.doors.files import sync
 from privacy.doors.shipped import read_yaml
 from sources.reference.cohorts import Cohort
 
-FIRST_COLUMN = "synthetic_child"
 _TEMPLATES = Path(__file__).parent / "templates"
-_BENCHMARK = read_yaml(Path(__file__).parent / "synthetic_benchmark.yaml")
+BENCHMARK = Path(__file__).with_name("benchmark.yaml")
+"""How far synthetic children were from children of whom all is known: written by a benchmark, printed on their page."""
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
-TITLES = {
-    CSV_FILE: "Synthetic children as CSV, each row a child who does not exist",
-    PARQUET_FILE: "Synthetic children as Parquet, each row a child who does not exist",
-    synthetic.DICTIONARY_FILE: "Data dictionary: every column and category of the synthetic children",
-    synthetic.STATEMENT_FILE: "What the synthetic children are and how they were made",
-    QUALITY_FILE: "What the synthetic children keep of the release, and what they do not",
-    synthetic.QUALITY_PAGE: "The same as a page for a browser",
-    synthetic.CROISSANT_FILE: "Record for machine learning (Croissant 1.1)",
-    DATAPACKAGE_FILE: "Record of every file (Frictionless Data Package)",
-}
-"""Titles by file, in the order in which they are listed."""
-UNSIGNED_FILES = frozenset(TITLES)
-SYNTHETIC_FILES = UNSIGNED_FILES | {signing.SUMS_FILE, signing.SIGNATURE_FILE, signing.PUBLIC_KEY_FILE}
-"""Names of all files of the folder."""
-_MARK = "synthetic-"
-"""Prefix of the number of every row."""
 
 
 def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
@@ -64,17 +59,17 @@ def build_synthetic_files(made: SyntheticChildren) -> dict[str, bytes]:
     lines = ((name, about, category) for name, about, found in _iter_columns(made) for category in found or ("",))
     files = {
         CSV_FILE: rows.getvalue(),
-        synthetic.DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
+        DICTIONARY_FILE: format_csv(("column", "description", "category"), lines).encode(),
         PARQUET_FILE: format_parquet(table),
     } | _render_pages(made)
     page = render_synthetic_page(QUALITY_FILE, files[QUALITY_FILE].decode(), UNSIGNED_FILES, _build_warning(made))
-    files |= {synthetic.QUALITY_PAGE: page, synthetic.CROISSANT_FILE: format_json(_build_croissant(made, files))}
+    files |= {QUALITY_PAGE: page, CROISSANT_FILE: format_json(_build_croissant(made, files))}
     return files | {DATAPACKAGE_FILE: format_json(_build_package(made, files))}
 
 
 def _build_warning(made: SyntheticChildren) -> str:
     """Return the sentence that begins every document."""
-    return number_format.join_parts(made.notice, synthetic.WARNING)
+    return number_format.join_parts(made.notice, WARNING)
 
 
 def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
@@ -83,15 +78,15 @@ def _render_pages(made: SyntheticChildren) -> dict[str, bytes]:
         "made": made,
         "warning": _build_warning(made),
         "cohort": Cohort(made.cohort).label,
-        "smallest": synthetic.SMALLEST_GROUP,
+        "smallest": SMALLEST_GROUP,
         "first_column": FIRST_COLUMN,
         "titles": TITLES,
         "join_labels": _join_labels,
-        "benchmark": _BENCHMARK,
+        "benchmark": read_yaml(BENCHMARK),
         "outside": [each.label for each in made.goals if not each.lower <= each.of_rows <= each.upper],
         "listed": lambda names: _join_labels(name for name in names if name != GLD.name),
     }
-    pages = (synthetic.STATEMENT_FILE, QUALITY_FILE)
+    pages = (STATEMENT_FILE, QUALITY_FILE)
     return {name: kit.render(_TEMPLATES, name, **values).encode() for name in pages}
 
 
@@ -103,7 +98,7 @@ def _build_table(made: SyntheticChildren) -> pa.Table:
     """Return the rows as text, with columns and metadata that mark them as synthetic."""
     children = made.rows.num_rows
     # Text, not a number, so that a row says what it is wherever it is copied to.
-    numbers = pa.array([f"{_MARK}{child:07}" for child in range(1, children + 1)], pa.string())
+    numbers = pa.array([f"{ROW_PREFIX}{child:07}" for child in range(1, children + 1)], pa.string())
     values = [numbers, pa.repeat(made.cohort, children), *made.rows.columns]
     fields = [
         pa.field(name, pa.string(), nullable=False, metadata={"description": description})
@@ -111,7 +106,7 @@ def _build_table(made: SyntheticChildren) -> pa.Table:
     ]
     about = {
         "synthetic": "true",
-        "description": synthetic.WARNING,
+        "description": WARNING,
         "seed": str(made.seed),
         "of_release": made.release["id"],
     }
@@ -247,43 +242,3 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         # Fails if the folder has files, so nothing is ever written over.
         staged.replace(folder)
     sync(folder.parent)
-
-
-def is_synthetic(files: Mapping[str, bytes]) -> bool:
-    """Return whether these are files of synthetic children rather than of a bundle."""
-    return CSV_FILE in files or PARQUET_FILE in files
-
-
-def find_synthetic_version(files: Mapping[str, bytes]) -> str | None:
-    """Return the release that the files say they were made from, or None."""
-    try:
-        return str(json.loads(files[DATAPACKAGE_FILE])["release"])
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def find_synthetic_faults(files: Mapping[str, bytes]) -> list[tuple[str, str]]:
-    """List (file, fault): both files must hold the same rows, and every row and file must say that it is synthetic."""
-    try:
-        package = json.loads(files[DATAPACKAGE_FILE])
-        table = pq.read_table(io.BytesIO(files[PARQUET_FILE]))
-        rows = pa.csv.read_csv(
-            io.BytesIO(files[CSV_FILE]),
-            convert_options=pa.csv.ConvertOptions(column_types=table.schema, strings_can_be_null=False),
-        )
-    except (ValueError, pa.ArrowException, OSError) as error:
-        return [("*", f"cannot be read: {error}")]
-    faults = []
-    if not isinstance(package, dict) or package.get("synthetic") is not True:
-        faults.append((DATAPACKAGE_FILE, "does not say that the children are synthetic"))
-    elif listed := {each["path"] for each in package["resources"]} ^ (UNSIGNED_FILES - {DATAPACKAGE_FILE}):
-        faults.append((DATAPACKAGE_FILE, f"does not describe the files as they are: {', '.join(sorted(listed))}"))
-    if (table.schema.metadata or {}).get(b"synthetic") != b"true":
-        faults.append((PARQUET_FILE, "does not say that the children are synthetic"))
-    if table.column_names[:1] != [FIRST_COLUMN] or not all(
-        str(number).startswith(_MARK) for number in table[FIRST_COLUMN].to_pylist()
-    ):
-        faults.append((PARQUET_FILE, "does not say of every row that it is synthetic"))
-    if not rows.cast(table.schema).equals(table):
-        faults.append((CSV_FILE, f"does not hold the same rows as {PARQUET_FILE}"))
-    return faults

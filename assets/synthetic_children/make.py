@@ -21,11 +21,11 @@ from assets.home.paths import Home
 from assets.release.linkage_error import correct_estimates, find_review
 from assets.release.noise_workload import build_block_figures
 from assets.release.tabulate import MeasuredRelease, read_measured_release, tabulate
-from ndl_export.bundle.synthetic import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.release_facts import DATAPACKAGE_FILE, read_bundle_facts
-from ndl_export.facts.synthetic import SMALLEST_GROUP, ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
 from ndl_export.files.signing import SUMS_FILE
+from ndl_export.synthetic.children import SMALLEST_GROUP, ComparedFigure, HeldOut, IntervalAgreement, SyntheticChildren
+from ndl_export.synthetic.folder import build_synthetic_files, check_wanted, write_synthetic
 from ndl_export.tables import Measure, MeasureKind, Table, pupil
 from ndl_export.tables.model import COUNCIL
 from ndl_export.tables.rows import Layout

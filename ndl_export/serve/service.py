@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ndl_export.analyst_db.build import NothingReleased
 from ndl_export.api import documents, shapes
-from ndl_export.api.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
 from ndl_export.facts import description, release_facts
 from ndl_export.files.stores import ASK_FIRST, MEDIA_TYPES
 from ndl_export.pages import kit
+from ndl_export.serve.queries import ALL, CURRENT, NO_FLAG, Latest, UnknownName, build_page
 from ndl_export.tables.schema import SCHEMA_VERSION
 
 MOST_FIGURES, FIGURES = 1_000, 100

@@ -1,0 +1,1 @@
+"""Synthetic children made from a published release: an optional part, which no other asset reads."""
