@@ -96,7 +96,7 @@ def _build_landed_spec(contract: SourceContract) -> dg.AssetSpec:
         [LANDING, contract.name],
         group_name=LANDING,
         description=(
-            f"{contract.title}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
+            f"{contract.heading}, one row per {contract.row_per}, as sent to `landing/<council>/{contract.name}/`."
             " Identifiable; only intake reads it. Fresh if every participating council sent it for one cohort in the"
             f" {runs.WINDOW.days} days before its yearly due date."
         ),
@@ -121,7 +121,7 @@ def _build_pseudonymised_spec(contract: SourceContract) -> dg.AssetSpec:
         tags={"zone": RESTRICTED},
         metadata=descriptions.describe_pseudonymised(contract, landing, postcode_directory.key),
         description=(
-            f"{contract.title} without identifiers, made in one streaming pass: payload by row key, tokens in a"
+            f"{contract.heading} without identifiers, made in one streaming pass: payload by row key, tokens in a"
             " separate file that only the linkage can open, quarantine and quality result. Each check covers one"
             " council and cohort. The check `arrivals` of `links` lists missing councils by cohort."
         ),

@@ -24,7 +24,6 @@ from assets.intake.deliveries import ExtractQuality
 from assets.intake.parts import PartStore, SortedFiles
 from assets.intake.quality_report.profile import AFTER, BEFORE
 from assets.linkage.inputs import PROFILE
-from ndl_export.facts.missing import SOURCES
 from ndl_export.pages.number_format import format_count, format_day
 from privacy.doors.counts import describe_count
 from privacy.doors.files import write_json
@@ -36,6 +35,7 @@ from sources.extract import landing as landing_folder
 from sources.extract.part_names import parse_place
 from sources.reference.cohorts import Cohort, list_open_cohorts
 from sources.reference.places import get_place
+from sources.reference.source_titles import SOURCE_TITLES
 
 
 class ArrivalState(StrEnum):
@@ -168,7 +168,7 @@ def _build_arrival(landing: Path, home: Home, cohort: Cohort, council: str, sour
         state, since, why = ArrivalState.STOPPED, _parse_date(stopped.stopped_at), stopped.sentence
     elif taken:
         state, since = ArrivalState.TAKEN, _parse_date(taken.taken_at)
-    elif since >= today:
+    elif not CONTRACTS[source].is_due(cohort, today):
         state = ArrivalState.NOT_DUE
     return Arrival(
         council,
@@ -209,7 +209,7 @@ def _parse_date(time: str) -> dt.date:
 
 
 def _describe_lack(entry: Arrival, *, named: bool = False) -> str:
-    title, since = SOURCES[entry.source].title, format_day(entry.since.isoformat())
+    title, since = SOURCE_TITLES[entry.source], format_day(entry.since.isoformat())
     lack = {ArrivalState.NOT_DUE: f"no {title}, due on {since}", ArrivalState.MISSING: f"no {title} since {since}"}
     council = f"{get_place(entry.council).la_name}: " if named else ""
     return council + lack.get(entry.state, f"{title} {entry.state} since {since}")

@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from assets.home.errors import Refused, check_readable
 from assets.home.paths import CohortStore
 from assets.intake.deliveries import read_mac
-from ndl_export.facts.missing import RECORDS, SOURCES
+from ndl_export.facts.missing import RECORDS
 from ndl_export.tables import FAMILIES
 from privacy.doors import files
 from privacy.doors.program import compute_program_sha256
@@ -30,6 +30,7 @@ from privacy.services import SERVICES
 from sources.contracts import CONTRACTS
 from sources.councils.council_file import InvalidCouncilFile, load_council_file
 from sources.reference.published_figures import estimate_council_size
+from sources.reference.source_titles import SOURCE_TITLES
 
 PROFILE = "eyfsp"
 
@@ -78,7 +79,7 @@ class LinkageRecord:
 
         Those whose rows are in, but which do not send a kind of record, are listed by that kind.
         """
-        absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCES}
+        absent = {source: tuple(sorted(set(councils) - set(self.sent[source]))) for source in SOURCE_TITLES}
         for kind in RECORDS:
             senders = set(self.sent[kind.partition("/")[0]]) & set(councils)
             absent[kind] = tuple(sorted(each for each in senders if not self.has_sent(each, kind)))

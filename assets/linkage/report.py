@@ -312,7 +312,7 @@ def render(report: Facts) -> str:
     """Render the page of a linkage report; `report` is the content of `linkage.json`."""
     by_source: dict[str, dict[str, str]] = {}
     for line in report["rows_by_source_and_rule"]:
-        by_source.setdefault(CONTRACTS[line["source"]].title, {})[line["match_rule"]] = line["rows"]
+        by_source.setdefault(CONTRACTS[line["source"]].heading, {})[line["match_rule"]] = line["rows"]
     weighted = [line for line in report["weighted"] if line["unweighted"] is not None]
     moves = (abs(share - line["unweighted"]) for line in weighted for share in line["weighted"].values())
     return kit.render(
@@ -320,7 +320,7 @@ def render(report: Facts) -> str:
         "linkage.html.j2",
         report=report,
         cohort=Cohort(report["cohort"]).label,
-        titles={source: contract.title for source, contract in CONTRACTS.items()},
+        titles={source: contract.heading for source, contract in CONTRACTS.items()},
         by_source=by_source,
         most_moved=max(moves, default=None),
         too_many=missed.TOO_MANY,

@@ -14,7 +14,6 @@ from ndl_export.bundle.make import write_bundle
 from ndl_export.bundle.release_directory import announce_upcoming
 from ndl_export.facts import release_facts as facts
 from ndl_export.facts.directory_files import Announced, read_calendar
-from ndl_export.facts.missing import SOURCES
 from ndl_export.facts.noisy_counts import NoisyCounts
 from ndl_export.facts.on_request import OnRequest, RequestMeasurement
 from ndl_export.pages.number_format import join_parts
@@ -30,6 +29,7 @@ from privacy.release.plan import Plan
 from privacy.release.policy import Stage
 from privacy.release.session import read_stored_measurement
 from privacy.release.statement import MeasuredCohort, MeasuredOnRequest
+from sources.reference.source_titles import SOURCE_TITLES
 
 
 def make_bundle(part: CohortRelease, keys: KeyRing, notice: str = "") -> Path:
@@ -48,7 +48,7 @@ def make_bundle(part: CohortRelease, keys: KeyRing, notice: str = "") -> Path:
         stated = Release(home, own.release).read_begun_record()[own.cohort].missing
         # councils that took no part in the cohort sent nothing for it
         absent = set(everyone) - set(took_part[own.cohort])
-        lacking = {**stated, **{source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCES}}
+        lacking = {**stated, **{source: tuple(sorted({*stated.get(source, ()), *absent})) for source in SOURCE_TITLES}}
         missing[own.cohort] = {source: names for source, names in lacking.items() if names}
     sent, tables = tabulate_what_was_sent(
         MeasuredRelease(measured, everyone, policy.reliability, missing, fixed.requested)

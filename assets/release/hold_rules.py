@@ -19,7 +19,6 @@ from assets.intake.deliveries import ExtractQuality
 from assets.linkage.arrivals import read_landing_seen
 from assets.linkage.inputs import PROFILE, LinkageRecord, read_complete_record, read_stated_reviews
 from assets.linkage.population_overlap import Overlap, is_replacement, read_overlaps
-from ndl_export.facts.missing import SOURCES
 from privacy.doors import clock
 from privacy.doors.counts import describe_row_share, describe_rows, describe_share
 from privacy.release.canonical import hash_json
@@ -31,6 +30,7 @@ from sources.reference.code_lists import REVIEW_CODES
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import SOURCES_OF_CHILDREN
+from sources.reference.source_titles import SOURCE_TITLES
 
 
 @dataclass(frozen=True)
@@ -346,8 +346,8 @@ class _Deliveries:
         """Yield sources that were due, or taken in before, but are missing now, by `council/source`."""
         sent, before = self.linked.sent, Cohort(self.cohort).previous
         for source, contract in CONTRACTS.items():
-            due = contract.get_due_day(Cohort(self.cohort))
-            day, is_due = due.isoformat(), due < clock.today()
+            day = contract.get_due_day(Cohort(self.cohort)).isoformat()
+            is_due = contract.is_due(Cohort(self.cohort), clock.today())
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)
                 # a source that nobody collects is not due, or every release would wait for it
@@ -368,4 +368,4 @@ class _Deliveries:
 
 
 def _format_title(council: str, source: str) -> str:
-    return f"{get_place(council).la_name}, {SOURCES[source].title}"
+    return f"{get_place(council).la_name}, {SOURCE_TITLES[source]}"

@@ -13,11 +13,11 @@ from assets.home.paths import CohortStore
 from assets.intake import deliveries
 from assets.linkage.inputs import read_record
 from assets.release.record import CohortRecord
-from ndl_export.facts.missing import SOURCES
 from privacy.release.canonical import hash_json
 from sources.contracts import CONTRACTS
 from sources.reference.places import get_place
 from sources.reference.published_figures import find_published_rows
+from sources.reference.source_titles import SOURCE_TITLES
 
 BANDS = ((0.0, "none"), (0.01, "under 1%"), (0.05, "1% to 5%"), (1.0, "5% and more"))
 """Upper bounds of shares of rows, each with the words for its band."""
@@ -30,7 +30,7 @@ def iter_expected_rows(store: CohortStore) -> Iterator[dict[str, Any]]:
         published = "none published" if number is None else f"published {number:,}"
         by_source.setdefault(source, []).append(f"{get_place(council).la_name} {expected:,} ({published})")
     for source, councils in by_source.items():
-        yield {"source": SOURCES[source].title, "councils": councils}
+        yield {"source": SOURCE_TITLES[source], "councils": councils}
 
 
 def _iter_taken(store: CohortStore, entry: CohortRecord) -> Iterator[tuple[str, str, deliveries.ExtractQuality]]:
@@ -38,11 +38,11 @@ def _iter_taken(store: CohortStore, entry: CohortRecord) -> Iterator[tuple[str, 
 
     They are those of the record, so that the page stays the same when something else arrives.
     """
-    for source, about in SOURCES.items():
+    for source, title in SOURCE_TITLES.items():
         for council in entry.councils:
             mac = entry.measured_from.get(f"{council}/{source}", "")
             if quality := deliveries.read_delivered(store.get_extract(source, council), mac):
-                yield about.title, get_place(council).la_name, quality
+                yield title, get_place(council).la_name, quality
 
 
 def name_band(share: float) -> str:

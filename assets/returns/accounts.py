@@ -285,7 +285,7 @@ def write_summary(
         "summary.html.j2",
         **facts | {"council": get_place(council).la_name, "cohort": Cohort(store.cohort).label},
         titles=WORDS["summary"],
-        sources={source: CONTRACTS[source].title for source in held},
+        sources={source: CONTRACTS[source].heading for source in held},
     )
     path = store.get_return_summary_path(council)
     files.write_json(path, facts)

@@ -238,7 +238,7 @@ def render_page(header: Header, lines: Sequence[TeamLine]) -> bytes:
         TEMPLATES,
         "return.html.j2",
         header=header,
-        source=CONTRACTS[header.source].title,
+        source=CONTRACTS[header.source].heading,
         council=get_place(header.council).la_name,
         year=Cohort(header.cohort).first_year + 1,
         situations=[

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from ndl_export.analyst_db import child_groups
 from ndl_export.analyst_db.database import FLAG_TYPE, LEVEL_TYPE, Database
 from ndl_export.analyst_db.words import ALL_TOGETHER_NAMES, AREA_NAMES, WORDS
-from ndl_export.facts.missing import SOURCES, list_missing_councils
+from ndl_export.facts.missing import list_missing_councils
 from ndl_export.facts.release_facts import PublishedRelease
 from ndl_export.tables import FAMILIES, TABLES, Table
 from ndl_export.tables.geography import (
@@ -37,6 +37,7 @@ from sources.reference.code_lists import AREAS_OF_LEARNING, GLD_GOALS, GOALS, lo
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import load_breaks, load_targets
+from sources.reference.source_titles import SOURCE_TITLES
 
 _LEVELS = (NATIONAL, ALL_TOGETHER, REGIONAL, DEVOLVED, LOCAL_AUTHORITY)
 _SHOWN = (Flag.UNRELIABLE, Flag.LINKAGE, BREAK)
@@ -136,7 +137,7 @@ def _build_area_row(area: Geography) -> tuple[object, ...]:
 
 def build_table_row(table: Table) -> tuple[object, ...]:
     """Return the row of a table in `dimension.published_table`."""
-    source = SOURCES[FAMILIES[table.family].source].title
+    source = SOURCE_TITLES[FAMILIES[table.family].source]
     filters = [f.name for f in table.filters]
     return table.name, table.title, table.family, table.population, table.description, source, filters
 

@@ -9,7 +9,6 @@ several councils cover other councils than in the cohort before. `rows.Layout.br
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from ndl_export.facts.on_request import RequestedTable, merge_tables
 from ndl_export.tables import FAMILIES, Table, schema
@@ -20,16 +19,9 @@ from sources.reference.code_lists import GOALS
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place
 from sources.reference.published_figures import Break, load_breaks
+from sources.reference.source_titles import SOURCE_TITLES
 
-
-class Source(NamedTuple):
-    """A source's name, and the effect on figures about children if a council has not sent it."""
-
-    title: str
-    effect: str
-
-
-SOURCES = {name: Source(*stated) for name, stated in read_yaml(Path(__file__).parent / "sources.yaml").items()}
+_EFFECTS: Mapping[str, str] = read_yaml(Path(__file__).parent / "missing_effects.yaml")
 RECORDS = {
     attribute.sent_as: attribute for family in FAMILIES.values() for attribute in family.attributes if attribute.sent_as
 }
@@ -54,7 +46,7 @@ def format_missing(missing: MissingByCohort) -> list[str]:
     for cohort, prefix in _label_cohorts(missing):
         for source, council in _list_pairs(missing[cohort]):
             found.append(
-                f"{prefix}{get_place(council).la_name}: {f'no {SOURCES[source].title}' if source else 'nothing'}"
+                f"{prefix}{get_place(council).la_name}: {f'no {SOURCE_TITLES[source]}' if source else 'nothing'}"
             )
         found += [f"{prefix}{who}: {what}" for _, who, what in _iter_records(missing[cohort])]
     return found
@@ -70,8 +62,8 @@ def explain_missing(
         for source, council in _list_pairs(missing[cohort]):
             counting = [name for name, table in tables.items() if FAMILIES[table.family].source == source]
             effects = [_explain_not_available(counting)] if counting else []
-            what = f"no {SOURCES[source].title}" if source else "nothing"
-            effects = [*effects, SOURCES[source].effect] if source else [_explain_not_available(tables)]
+            what = f"no {SOURCE_TITLES[source]}" if source else "nothing"
+            effects = [*effects, _EFFECTS.get(source, "")] if source else [_explain_not_available(tables)]
             found.append(f"{prefix}{get_place(council).la_name}: {what}; {'; '.join(filter(None, effects))}")
         for kind, who, what in _iter_records(missing[cohort]):
             needing = (
@@ -93,7 +85,7 @@ def find_faults(missing: MissingByCohort, councils: Collection[str], cohorts: Co
         return [f"missing sources are stated for {', '.join(missing) or 'no cohort'}, not for {', '.join(cohorts)}"]
     found = []
     for absent in missing.values():
-        found += [f"there is no source {source}" for source in absent if source not in (*SOURCES, *RECORDS)]
+        found += [f"there is no source {source}" for source in absent if source not in (*SOURCE_TITLES, *RECORDS)]
         found += [
             f"{council} is stated to have sent no {source}, and does not take part"
             for source, named in absent.items()
@@ -109,9 +101,9 @@ def _label_cohorts(missing: MissingByCohort) -> list[tuple[str, str]]:
 
 def _list_pairs(missing: Missing) -> list[tuple[str, str]]:
     """Return pairs of source and council; councils that sent nothing come first, with an empty source."""
-    nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCES))
+    nothing = set.intersection(*(set(missing.get(source, ())) for source in SOURCE_TITLES))
     return [("", council) for council in sorted(nothing)] + [
-        (source, council) for source in SOURCES for council in sorted(set(missing.get(source, ())) - nothing)
+        (source, council) for source in SOURCE_TITLES for council in sorted(set(missing.get(source, ())) - nothing)
     ]
 
 

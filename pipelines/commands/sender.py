@@ -129,7 +129,7 @@ def _ask(option: str) -> str:
 
 def _build_report(landed: Landed, done: Sequence[dict[str, Any]], why: str) -> Report:
     """Report on an extract, or on its parts as far as they were read; `why` says why the last gave no tokens."""
-    title = f"{CONTRACTS[landed.source].title}, {get_place(landed.council).la_name}, {Cohort(landed.cohort).label}"
+    title = f"{CONTRACTS[landed.source].heading}, {get_place(landed.council).la_name}, {Cohort(landed.cohort).label}"
     return Report(
         "an extract before it is sent",
         write_text("extract.md.j2", title=title, stopped=why, done=done, **_SAID),

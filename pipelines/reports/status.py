@@ -9,10 +9,10 @@ from assets.home.paths import Home
 from assets.linkage.arrivals import Arrival, ArrivalState, ExpectedRecord, Progress, explain_arrivals
 from assets.linkage.inputs import NotLinked
 from assets.release.holds import read_state
-from ndl_export.facts.missing import SOURCES
 from pipelines.reports.document import Report, write_text
 from sources.contracts import CONTRACTS
 from sources.reference.cohorts import Cohort, list_open_cohorts
+from sources.reference.source_titles import SOURCE_TITLES
 
 
 def list_open_holds(home: Home, cohort: Cohort) -> list[str]:
@@ -38,7 +38,7 @@ def report(found: Sequence[Arrival], cohort: Cohort, unread: Sequence[str], held
         "meaning": meant,
     }
     stopped = [f"{entry.council}/{entry.source}: {entry.why}" for entry in found if entry.why]
-    titles = [SOURCES[source].title for source in CONTRACTS]
+    titles = [SOURCE_TITLES[source] for source in CONTRACTS]
     good = not (held or unread) and all(entry.state in (ArrivalState.TAKEN, ArrivalState.NOT_DUE) for entry in found)
     return Report("deliveries", write_text("deliveries.md.j2", **facts, stopped=stopped, sources=titles), facts, good)
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from functools import cached_property, partial
 
 from sources.reference.cohorts import Cohort
+from sources.reference.source_titles import get_heading
 
 
 class Kind(StrEnum):
@@ -214,7 +215,6 @@ class SourceContract:
     """
 
     name: str
-    title: str
     row_per: str
     expected: tuple[RecordOnDay | RecordAtAge, ...]
     due_reason: str
@@ -236,6 +236,10 @@ class SourceContract:
     """Every use of each payload column: `linkage`, `timeline`, `returns.<fact>`, `<family>.<attribute>` of published
     tables, or the name of a table that is being built. A column without a use is not kept (docs/uses.md)."""
 
+    @property
+    def heading(self) -> str:
+        return get_heading(self.name)
+
     def __getitem__(self, column: str) -> Column:
         return self._by_name[column]
 
@@ -249,6 +253,10 @@ class SourceContract:
     def get_due_day(self, cohort: Cohort) -> dt.date:
         """Return the day by which the extract of a whole cohort is due."""
         return self.expected[-1].find_window(cohort)[1]
+
+    def is_due(self, cohort: Cohort, on: dt.date) -> bool:
+        """Return whether the extract of a whole cohort is late if it is not in: its due day is over."""
+        return self.get_due_day(cohort) < on
 
     @property
     def required(self) -> tuple[str, ...]:

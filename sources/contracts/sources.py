@@ -54,7 +54,6 @@ ANOTHER_COUNCIL = reject(
 
 EYFSP = SourceContract(
     name="eyfsp",
-    title="EYFS Profile return",
     row_per="child assessed",
     # GOV.UK, Early years foundation stage profile return guide, updated 13 March 2024: deadline for submitting 12 July
     # 2024, final date to correct errors 31 July 2024. Assessments end in June.
@@ -115,7 +114,6 @@ _EARLIEST_CENSUS = YearDay(1, 1, 15)
 
 SCHOOL_CENSUS = SourceContract(
     name="school_census",
-    title="Spring school census, Reception",
     row_per="pupil",
     # Census day is the third Thursday of January, the 21st at the latest, and returns are due on the Wednesday in the
     # fourth week after it: 19 January and 15 February 2023, 18 January and 14 February 2018, 17 January and 13 February
@@ -189,7 +187,6 @@ def build_setting_days_sql(cohort: Cohort) -> tuple[str, str]:
 
 EARLY_YEARS_CENSUS = SourceContract(
     name="early_years_census",
-    title="Early years census",
     row_per="child and setting",
     expected=_EARLY_YEARS_RECORDS,
     due_reason="early years census returns of January are loaded by mid-March",
@@ -286,7 +283,6 @@ _FIVE_REVIEWS = tuple(f"pupil.{name}" for name in lists.REVIEW_NAMES.values())
 
 HV_REVIEWS = SourceContract(
     name="hv_reviews",
-    title="Health-visitor reviews",
     row_per="review",
     expected=_REVIEW_RECORDS,
     due_reason="policy of the programme: three months after the youngest child reaches the age of the last review",
@@ -359,7 +355,6 @@ HV_REVIEWS = SourceContract(
 
 PARENT_EXPERIENCE = SourceContract(
     name="parent_experience",
-    title="Survey of parents' experience",
     row_per="response",
     # The programme runs this survey itself; there is no official date.
     expected=(RecordOnDay("Survey of parents", due=YearDay(1, 7, 31), possible=YearDay(0, 9, 1)),),

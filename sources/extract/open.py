@@ -21,6 +21,7 @@ from sources.extract.landing import Landed, get_size
 from sources.extract.readers import content, csds, delimited, eyfsp_xml, parquet, workbooks
 from sources.reference.cohorts import Cohort
 from sources.reference.places import get_place, load_places
+from sources.reference.source_titles import SOURCE_TITLES
 
 if APART := hasattr(os, "fork"):
     from sources.extract.reader_process import Reader, Sent
@@ -206,10 +207,11 @@ def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> b
 
 def _build_mismatch_error(landed: Landed, council: str, contract: SourceContract) -> ExtractStopped:
     own, wanted = council == landed.council, CONTRACTS[landed.source]
-    looks_like = f"your {contract.title}" if own else f"{contract.title} of {get_place(council).la_name}"
+    title, wanted_title = SOURCE_TITLES[contract.name], SOURCE_TITLES[wanted.name]
+    looks_like = f"your {title}" if own else f"the {title} of {get_place(council).la_name}"
     remedy = "Put each file into the folder of its own kind" if own else "Put each council’s files into its own folder"
     return ExtractStopped(
         f"{landed.name}: this looks like {contract.name} of {council}, not {wanted.name} of {landed.council}. {remedy}",
-        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of {wanted.title}"
+        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of the {wanted_title}"
         f"{'' if own else ' of ' + get_place(landed.council).la_name}. {remedy}",
     )

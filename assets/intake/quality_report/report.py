@@ -140,7 +140,7 @@ def build_council_report(reports: Sequence[Facts]) -> Facts:
         "report": "council",
         **{key: first[key] for key in ("council", "council_name", "cohort", "cohort_label")},
         "extracts": list(map(_summarise_report, ordered)),
-        "not_received": [contract.title for source, contract in CONTRACTS.items() if source not in by_source],
+        "not_received": [contract.heading for source, contract in CONTRACTS.items() if source not in by_source],
         "findings": sorted(
             _gather_entries(ordered, "findings"),
             key=lambda rule: (SEVERITIES.index(Severity(rule["severity"])), -rule["share"], rule["rule"]),
@@ -354,7 +354,7 @@ def _identify_extract(council: str, source: str, cohort: str, file: str) -> dict
         "council": council,
         "council_name": get_place(council).la_name,
         "source": source,
-        "source_title": CONTRACTS[source].title,
+        "source_title": CONTRACTS[source].heading,
         "row_per": CONTRACTS[source].row_per,
         "cohort": cohort,
         "cohort_label": Cohort(cohort).label,

@@ -97,7 +97,7 @@ def test_due_dates_are_those_of_the_calendar_years_of_the_cohort() -> None:
 
     contract = CONTRACTS["eyfsp"]  # a due date is no part of what a file is made under
     assert replace(contract, expected=CONTRACTS["hv_reviews"].expected).sha256 == contract.sha256
-    assert replace(contract, title="Another").sha256 != contract.sha256
+    assert replace(contract, row_per="Another").sha256 != contract.sha256
 
 
 @pytest.mark.parametrize(("today", "state"), [(BEFORE, ArrivalState.NOT_DUE), (AFTER, ArrivalState.MISSING)])

@@ -165,7 +165,7 @@ def test_a_council_sees_all_its_extracts(report: Report) -> None:
     assert len(found["not_received"]) == 3
     rules = [(finding["source"], finding["rule"]) for finding in found["findings"]]
     assert rules == [("eyfsp", "com_e01-invalid"), ("eyfsp", "upn-blank")]
-    for words in ("1 of 5 extracts is taken.", "No date column.", "Spring school census"):
+    for words in ("1 of 5 extracts is taken.", "No date column.", "School census"):
         assert words in render_council(found)
     assert json.loads(json.dumps(found)) == found
 
@@ -244,8 +244,8 @@ def test_files_in_each_others_folder(desk: Desk, profiles: Text) -> None:
     desk.land(format_rows([build_row("school_census")] * 3))
     desk.land(profiles(*OWN), "school_census")
     boxes = {name: first_of(stopped_page(desk, name)) for name in ("eyfsp", "school_census")}
-    assert "This looks like your Spring school census, Reception: it has all columns of that" in boxes["eyfsp"]
-    assert "This looks like your EYFS Profile return" in boxes["school_census"]
+    assert "This looks like your school census: it has all columns of that" in boxes["eyfsp"]
+    assert "This looks like your EYFS Profile" in boxes["school_census"]
     assert "issing column" not in str(boxes)
 
 

@@ -120,7 +120,7 @@ def test_a_file_elsewhere_needs_its_council_source_and_cohort(sender: Sender) ->
         (build_eyfsp(*[{"com_e01": "9"}] * 3), "no usable row", 3),
         (build_eyfsp(*[{"com_e01": "9"}] * 30, *[{}] * 50), "More than 20% of the rows were rejected", 30),
         (build_eyfsp(*[{"date_of_birth": "2019-03-07"}] * 20), "This looks like 2023/24: 20 of 20 dates of birth", 0),
-        (format_rows([build_row("school_census")] * 3), "this looks like your Spring school census", 0),
+        (format_rows([build_row("school_census")] * 3), "this looks like your school census", 0),
     ],
 )
 def test_an_extract_that_the_pipeline_would_refuse_gives_no_tokens(

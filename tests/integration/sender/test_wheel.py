@@ -188,7 +188,7 @@ def test_the_installed_tool_makes_a_page_of_what_to_mend(installed: list[str], s
         status, output, _ = run_installed(installed, "pseudonymise", str(extract), *options)
         assert (status, str(page) in output) == (int(name == "stops"), True), output
         shown = ElementTree.fromstring(page.read_text(encoding="utf-8"))
-        assert get_words(shown.find(".//h1")) == "EYFS Profile return, Leeds, 2024/25"
+        assert get_words(shown.find(".//h1")) == "EYFS Profile, Leeds, 2024/25"
         assert "Zzyzxwick" not in page.read_text(encoding="utf-8")
         cells = [get_words(cell) for cell in shown.iter("td")]
         assert ("10" in cells, "com_e01-invalid" in cells) == (name == "sound",) * 2

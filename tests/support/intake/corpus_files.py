@@ -50,10 +50,10 @@ def iter_cases() -> Iterator[Case]:
 
 def _iter_wrong_places() -> Iterator[Case]:
     for source, sent, title in (
-        ("eyfsp", "school_census", "your Spring school census"),
+        ("eyfsp", "school_census", "your school census"),
         ("school_census", "eyfsp", "your EYFS Profile"),
         ("hv_reviews", "parent_experience", "your Survey of parents"),
-        ("parent_experience", "hv_reviews", "your Health-visitor reviews"),
+        ("parent_experience", "hv_reviews", "your health-visitor reviews"),
     ):
         yield build_case(source, f"{sent} for {source}", format_text(surround(sent)), stops=f"looks like {title}")
     for name, change, stops in (
@@ -177,7 +177,7 @@ def _iter_xml() -> Iterator[Case]:
     for name, source, content, expected in (
         ("a component twice", "eyfsp", twice, {"kept": (2, 3), "aside": {1: {"com_e02-blank"}}}),
         ("a goal of 3", "eyfsp", of_three, {"kept": (2, 3), "aside": {1: {"com_e01-invalid"}}}),
-        ("a return", "school_census", sound, {"stops": "looks like your EYFS Profile return"}),
+        ("a return", "school_census", sound, {"stops": "looks like your EYFS Profile"}),
         ("a census", "school_census", census, {"stops": not_read}),
         ("a census for a return", "eyfsp", census, {"stops": "no pupil has a result of an early learning goal"}),
     ):
