@@ -1,4 +1,4 @@
-"""What the definitions of assets share: their texts, checks and options, and the arguments of the release zone."""
+"""Shared parts of asset definitions: descriptions, checks, options of a run, and arguments of the release zone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -344,10 +344,10 @@ class _Deliveries:
 
     def _iter_missing(self, folders: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
         """Yield sources that were due, or taken in before, but are missing now, by `council/source`."""
-        sent, before = self.linked.sent, Cohort(self.cohort).previous
+        sent, cohort = self.linked.sent, Cohort(self.cohort)
+        before = cohort.previous
         for source, contract in CONTRACTS.items():
-            day = contract.get_due_day(Cohort(self.cohort)).isoformat()
-            is_due = contract.is_due(Cohort(self.cohort), clock.today())
+            day, is_due = contract.get_due_day(cohort).isoformat(), contract.is_due(cohort, clock.today())
             for council in sorted(set(self.linked.taking_part) - set(sent.get(source, ()))):
                 earlier = before is not None and self._was_taken(source, council, before.code)
                 # a source that nobody collects is not due, or every release would wait for it

@@ -51,7 +51,7 @@ def synthetic_children(
         home, installation.load_keys(KEYS_OF_RELEASE), version, config.get("cohort"), config["seed"]
     )
     folder = home.release / SYNTHETIC_FOLDER / version
-    words = f"{made.within} of {made.compared} published percentages lie in their intervals"
+    words = f"{made.within} of {made.compared} published percentages are within their intervals"
     check = build_check_result(
         SYNTHETIC, INTERVALS_CHECK, passed=not made.outside, words=words, problems=len(made.outside)
     )

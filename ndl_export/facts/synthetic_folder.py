@@ -1,6 +1,6 @@
-"""The folder `synthetic_children/<version>` beside the bundles: names of its files, and what must hold of them.
+"""File names and checks of the folder `synthetic_children/<version>`, which is beside the bundles and is not one.
 
-It is not a bundle. What makes the rows is an optional part; verifying, listing and publishing them is not.
+Making the rows is an optional part; verifying, listing and publishing them is not.
 """
 
 import io

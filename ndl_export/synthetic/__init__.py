@@ -1,1 +1,1 @@
-"""The folder of synthetic children beside a release: an optional part, which no bundle and no page needs."""
+"""Writes the folder of synthetic children beside a release. Optional: no bundle and no page needs it."""

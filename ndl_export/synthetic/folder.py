@@ -48,7 +48,7 @@ from sources.reference.cohorts import Cohort
 
 _TEMPLATES = Path(__file__).parent / "templates"
 BENCHMARK = Path(__file__).with_name("benchmark.yaml")
-"""How far synthetic children were from children of whom all is known: written by a benchmark, printed on their page."""
+"""Measured differences from known children: written by `python -m bench.synthetic`, printed on the quality page."""
 _LABELS = {COUNCIL: "Council of the school"} | {each.name: each.label for each in FAMILY.attributes}
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import StringConstraints
 
+from ndl_export.pages.number_format import capitalise
 from ndl_export.tables import model
 from ndl_export.tables.declarations import DECLARATIONS, TableDeclaration, WrongDeclaration
 from ndl_export.tables.schema import BREAK_COLUMN, PLACE_COLUMNS, TIME_COLUMNS, list_measure_columns
@@ -303,7 +304,7 @@ def build_measures(figure: RequestedFigure | None, family: model.Family) -> dict
     else:
         of, (count, percent) = model.MEASURES[family.counted].of, _name_measures(str(figure.name))
         group = f"{of} {figure.label}"
-        words = group[0].upper() + group[1:]
+        words = capitalise(group)
         found = {
             "count": model.Measure(count, f"Number of {group}", model.MeasureKind.COUNT, f"{words} in the row", 0, of),
             "rate": model.Measure(

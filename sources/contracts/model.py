@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import cached_property, partial
 
 from sources.reference.cohorts import Cohort
-from sources.reference.source_titles import get_heading
+from sources.reference.source_titles import SOURCE_TITLES
 
 
 class Kind(StrEnum):
@@ -238,7 +238,9 @@ class SourceContract:
 
     @property
     def heading(self) -> str:
-        return get_heading(self.name)
+        """Its title, as it begins a heading or a sentence."""
+        title = SOURCE_TITLES[self.name]
+        return title[0].upper() + title[1:]
 
     def __getitem__(self, column: str) -> Column:
         return self._by_name[column]

@@ -206,12 +206,12 @@ def _has_all(header: list[str], contract: SourceContract, dialect: Dialect) -> b
 
 
 def _build_mismatch_error(landed: Landed, council: str, contract: SourceContract) -> ExtractStopped:
-    own, wanted = council == landed.council, CONTRACTS[landed.source]
-    title, wanted_title = SOURCE_TITLES[contract.name], SOURCE_TITLES[wanted.name]
+    own, title, wanted = council == landed.council, SOURCE_TITLES[contract.name], SOURCE_TITLES[landed.source]
     looks_like = f"your {title}" if own else f"the {title} of {get_place(council).la_name}"
     remedy = "Put each file into the folder of its own kind" if own else "Put each council’s files into its own folder"
     return ExtractStopped(
-        f"{landed.name}: this looks like {contract.name} of {council}, not {wanted.name} of {landed.council}. {remedy}",
-        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of the {wanted_title}"
+        f"{landed.name}: this looks like {contract.name} of {council}, not {landed.source} of {landed.council}."
+        f" {remedy}",
+        f"{landed.name}: this looks like {looks_like}: it has all columns of that, not those of the {wanted}"
         f"{'' if own else ' of ' + get_place(landed.council).la_name}. {remedy}",
     )

@@ -10,9 +10,3 @@ SOURCE_TITLES: Mapping[str, str] = {
     "parent_experience": "survey of parents",
 }
 """Titles by source, as they stand within a sentence."""
-
-
-def get_heading(source: str) -> str:
-    """Return the title of a source as it begins a heading or a sentence."""
-    title = SOURCE_TITLES[source]
-    return title[0].upper() + title[1:]

@@ -30,7 +30,9 @@ OPTIONAL = frozenset(
     " assets.synthetic_children assets.returns".split()
 )
 """Rooms that a release does without. No other room imports one, except those of `OPERATIONS`."""
-OPERATIONS = frozenset(("assets.keeping", "ndl_export.publish", "pipelines"))
+OPERATIONS = frozenset(
+    ("assets.keeping", "ndl_export.publish", "pipelines", *(f"pipelines.{room}" for room in ORDER["pipelines"]))
+)
 """Rooms that run, publish or remove whatever is there, optional parts included."""
 
 

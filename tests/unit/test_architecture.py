@@ -67,7 +67,7 @@ def test_no_room_that_a_release_needs_imports_an_optional_one() -> None:
     found = {
         f"{room} imports {name}"
         for room, imported in architecture.map_room_imports().items()
-        if room not in free and room.partition(".")[0] not in free
+        if room not in free
         for name in imported & architecture.OPTIONAL
     }
     assert not found

@@ -52,7 +52,7 @@ def _iter_wrong_places() -> Iterator[Case]:
     for source, sent, title in (
         ("eyfsp", "school_census", "your school census"),
         ("school_census", "eyfsp", "your EYFS Profile"),
-        ("hv_reviews", "parent_experience", "your Survey of parents"),
+        ("hv_reviews", "parent_experience", "your survey of parents"),
         ("parent_experience", "hv_reviews", "your health-visitor reviews"),
     ):
         yield build_case(source, f"{sent} for {source}", format_text(surround(sent)), stops=f"looks like {title}")
